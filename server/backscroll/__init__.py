@@ -1,0 +1,1 @@
+"""Session memory for AI agents: record conversations verbatim, recall them cheaply."""
