@@ -1,0 +1,251 @@
+"""What the tools answer: pages of items that already fit their token budget, and receipts.
+
+A page's field names are those of its JSON form. `nonce` marks the fence of its text form and
+`coverage` is a line for the reader; neither is in the JSON.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .models import CallStatus, Media, Moment, Role, RunStatus, Session, Summary, Value
+
+Format = Literal["text", "json"]
+
+
+class Cut(Value):
+    """Where a text was cut: how much is missing and the words that say how to read on."""
+
+    tokens: int
+    cursor: str | None = None
+    how: str
+
+
+class Hit(Value):
+    """One match. `session_id` and `session` stand here only where a page spans sessions."""
+
+    ref: str
+    seq: int
+    session_id: str | None = None
+    run_id: str
+    role: Role
+    snippet: str
+    tool_name: str | None = None
+    agent: str | None = None
+    created_at: Moment
+    tokens: int = 0
+
+
+class SessionLine(Value):
+    """A session in a list; `opening` and `last_answer` where previews were asked for."""
+
+    session_id: str
+    session: str
+    title: str
+    project: str | None = None
+    source: str
+    agent: str | None = None
+    runs: int
+    messages: int
+    created_at: Moment
+    last_activity_at: Moment
+    archived: bool = False
+    forked_from: str | None = None
+    opening: str | None = None
+    last_answer: str | None = None
+
+
+class CallLine(Value):
+    """A tool call as an assistant message lists it."""
+
+    tool_call_id: str
+    tool_name: str
+    arguments: dict[str, Any] | str | None = None
+    cut: str | None = None
+
+
+class MessageLine(Value):
+    """A message of a chat. `text` may be a part, from `offset` on; then `cut` says how to read on."""
+
+    ref: str
+    seq: int
+    run_id: str
+    role: Role
+    text: str
+    offset: int = 0
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+    status: CallStatus | None = None
+    tool_calls: tuple[CallLine, ...] = ()
+    media: tuple[Media, ...] = ()
+    agent: str | None = None
+    from_history: bool = False
+    created_at: Moment
+    cut: str | None = None
+
+
+class ToolCallLine(Value):
+    """A call with its result. `offset` and `field` tell which part a continued text shows."""
+
+    ref: str | None = None
+    seq: int | None = None
+    session_id: str | None = None
+    run_id: str | None = None
+    tool_call_id: str
+    tool_name: str
+    arguments: dict[str, Any] | str | None = None
+    result: str | None = None
+    status: CallStatus
+    error: str | None = None
+    agent: str | None = None
+    created_at: Moment | None = None
+    duration_ms: int | None = None
+    cut: str | None = None
+    result_cut: str | None = None
+
+
+class RunLine(Value):
+    run_id: str
+    run_index: int
+    status: RunStatus
+    agent: str | None = None
+    model: str | None = None
+    started_at: Moment | None = None
+    messages: tuple[MessageLine, ...] = ()
+
+
+class Page(Value):
+    notice: str = ""
+    next_cursor: str | None = None
+    nonce: str = Field(default="", exclude=True)
+    coverage: str | None = Field(default=None, exclude=True)
+
+
+class SearchPage(Page):
+    """Hits, best first; or, without a query, `sessions` with previews, newest activity first."""
+
+    session_id: str | None = None
+    session: str | None = None
+    hits: tuple[Hit, ...] | None = None
+    sessions: tuple[SessionLine, ...] | None = None
+    total: int | None = None
+    total_at_least: int | None = None
+
+
+class SessionPage(Page):
+    sessions: tuple[SessionLine, ...]
+    total: int
+
+
+class ChatPage(Page):
+    """Messages in reading order. `previous_cursor` leads to older ones, `next_cursor` to newer."""
+
+    session_id: str
+    session: str
+    title: str
+    messages: tuple[MessageLine, ...]
+    previous_cursor: str | None = None
+    total: int
+    resolved: str | None = None
+
+
+class ToolCallPage(Page):
+    session_id: str | None = None
+    session: str | None = None
+    tool_calls: tuple[ToolCallLine, ...]
+    total: int | None = None
+    total_at_least: int | None = None
+
+
+class SessionContext(Page):
+    """What an agent needs to go on: head, summary, the last runs word for word."""
+
+    session_id: str
+    session: str
+    title: str
+    project: str | None = None
+    source: str
+    agent: str | None = None
+    state: dict[str, Any] | str = {}
+    metrics: dict[str, Any] = {}
+    messages_total: int
+    runs_total: int
+    created_at: Moment
+    last_activity_at: Moment
+    summary: str | None = None
+    topics: tuple[str, ...] = ()
+    summary_stale: bool | None = None
+    summary_covers: str | None = None
+    runs: tuple[RunLine, ...] = ()
+    omitted: str | None = None
+    resolved: str | None = None
+
+
+class Scrubbed(Value):
+    media: int = 0
+    tool_messages: int = 0
+    history_messages: int = 0
+
+
+class RecordReceipt(Value):
+    """What `record_run` did. `recorded` and `history` count messages of those that were sent."""
+
+    session_id: str
+    session: str
+    run_id: str
+    run_index: int
+    created: bool
+    duplicate: bool
+    recorded: int
+    history: int
+    scrubbed: Scrubbed
+    metrics: dict[str, Any]
+    warning: str | None = None
+
+
+class SummaryReceipt(Value):
+    session_id: str
+    session: str
+    summary: Summary
+    resolved: str | None = None
+
+
+class SessionReceipt(Value):
+    """The session as it now stands."""
+
+    session_id: str
+    session: str
+    title: str
+    state: dict[str, Any]
+    metadata: dict[str, Any]
+    archived: bool
+
+    @classmethod
+    def of(cls, session: Session) -> "SessionReceipt":
+        return cls(
+            session_id=session.session_id,
+            session=session.session,
+            title=session.shown_title,
+            state=session.state,
+            metadata=session.metadata,
+            archived=session.archived,
+        )
+
+
+class ForkReceipt(Value):
+    session_id: str
+    session: str
+    forked_from: str
+    fork_seq: int
+    title: str
+
+
+class DeleteReceipt(Value):
+    """What is gone, by table; and the copies that Backscroll cannot reach."""
+
+    session_id: str
+    session: str
+    deleted: dict[str, int]
+    forks: str
+    purge: str
+    not_reached: tuple[str, ...]

@@ -1,0 +1,363 @@
+"""The store on SQLite: one file, no daemon, several processes."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import blake2b
+from os import urandom
+from pathlib import Path
+from typing import Any, Self
+
+from ...errors import InvalidArgument, StoreUnusable
+from ...models import Message, Run, Session, StoredMedia, Summary, ToolCall
+from .. import (
+    CallsFound,
+    CallWindow,
+    ChatSlice,
+    ChatWindow,
+    ContextSlice,
+    Deleted,
+    Forked,
+    ImportState,
+    PreparedRun,
+    Recorded,
+    Search,
+    SearchResult,
+    SessionFilter,
+    SessionsFound,
+    migrate,
+)
+from ..indexing import INDEX_VERSION
+from . import changing, index, reading, recording, searching
+from .database import APPLICATION_ID, Database
+from .rows import dump, find_session, find_user, load, to_ms
+
+DIALECT = "sqlite"
+
+
+class SqliteStore:
+    """A Store on one SQLite file. `opened` makes one; methods are those of the protocol."""
+
+    def __init__(self, database: Database, digest_key: bytes) -> None:
+        self._database = database
+        self._digest_key = digest_key
+
+    @classmethod
+    async def opened(cls, path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> Self:
+        """Open or create the file and bring it to the newest version. Raises StoreUnusable, StoreBusy."""
+        database = Database(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
+        await database.open(lambda db: migrated(db, path))
+        key: bytes = await database.read(
+            lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchone()[0]
+        )
+        return cls(database, key)
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    # Writing
+
+    async def record(self, user_id: str, runs: Sequence[PreparedRun]) -> list[Recorded]:
+        return await self._database.write(lambda db: recording.record(db, user_id, runs))
+
+    async def update_session(
+        self,
+        user_id: str,
+        session: str,
+        *,
+        title: str | None,
+        state: dict[str, Any] | None,
+        metadata: dict[str, Any] | None,
+        archived: bool | None,
+    ) -> Session:
+        now = _now()
+        return await self._database.write(
+            lambda db: changing.update_session(
+                db, user_id, session, title=title, state=state, metadata=metadata, archived=archived, now=now
+            )
+        )
+
+    async def fork_session(
+        self, user_id: str, session: str, seq: int | None, *, new_session_id: str | None, title: str | None
+    ) -> Forked:
+        now = _now()
+        return await self._database.write(
+            lambda db: changing.fork_session(
+                db, user_id, session, seq, new_session_id=new_session_id, title=title, now=now
+            )
+        )
+
+    async def delete_session(self, user_id: str, session: str, *, forks: str) -> Deleted:
+        now = _now()
+
+        def delete(db: sqlite3.Connection) -> Deleted:
+            value = find_session(db, user_id, session).value()
+            tombstone = self.tombstone_digest(value.source, value.session_id)
+            return changing.delete_session(db, user_id, session, forks=forks, tombstone=tombstone, now=now)
+
+        return await self._database.write(delete)
+
+    def tombstone_digest(self, source: str, session_id: str) -> bytes:
+        """The keyed digest under which a deleted session is remembered."""
+        return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
+
+    async def purge(self, words: Sequence[str]) -> dict[str, int]:
+        def rewrite(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO search_index (search_index) VALUES ('optimize')")
+
+        def vacuum(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        await self._database.write(rewrite)
+        await self._database.alone(vacuum)
+        return self._bytes_holding(words)
+
+    def _bytes_holding(self, words: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(FileNotFoundError):
+                content = path.read_bytes().lower()
+                for word in words:
+                    if count := content.count(word.encode()):
+                        found[word] = found.get(word, 0) + count
+        return found
+
+    async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
+        return await self._database.write(
+            lambda db: (
+                db.execute(
+                    "DELETE FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?",
+                    (find_user(db, user_id), source, digest),
+                ).rowcount
+                > 0
+            )
+        )
+
+    async def save_summary(
+        self,
+        user_id: str,
+        session: str,
+        *,
+        summary: str,
+        topics: Sequence[str],
+        made_by: str,
+        last_seq: int | None,
+    ) -> tuple[Session, Summary]:
+        now = _now()
+        return await self._database.write(
+            lambda db: changing.save_summary(
+                db, user_id, session, summary=summary, topics=topics, made_by=made_by, last_seq=last_seq, now=now
+            )
+        )
+
+    async def save_summary_error(self, user_id: str, session: str, error: str | None) -> None:
+        def save(db: sqlite3.Connection) -> None:
+            key = find_session(db, user_id, session).session_key
+            db.execute("UPDATE sessions SET summary_error = ? WHERE session_key = ?", (error, key))
+
+        await self._database.write(save)
+
+    async def save_import(self, user_id: str, state: ImportState) -> None:
+        def save(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT OR REPLACE INTO imports (user_key, path, host, file_id, size_bytes, modified_ns, offset, kept, "
+                "skipped, failed, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    recording.ensure_user(db, user_id), state.path, state.host, state.file_id, state.size_bytes,
+                    state.modified_ns, state.offset, state.kept, dump(state.skipped), dump(state.failed), _now(),
+                ),
+            )  # fmt: skip
+
+        await self._database.write(save)
+
+    # Reading
+
+    async def session(self, user_id: str, session: str) -> Session:
+        return await self._database.read(lambda db: reading.session(db, user_id, session))
+
+    async def newest_session(self, user_id: str, project: str | None) -> Session | None:
+        return await self._database.read(lambda db: reading.newest_session(db, user_id, project))
+
+    async def sessions(
+        self,
+        user_id: str,
+        where: SessionFilter,
+        *,
+        limit: int,
+        after: tuple[int, int] | None = None,
+        as_of: int | None = None,
+        exclude: str | None = None,
+    ) -> SessionsFound:
+        return await self._database.read(
+            lambda db: reading.sessions(db, user_id, where, limit, after, as_of, exclude)
+        )
+
+    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+        return await self._database.read(lambda db: reading.previews(db, user_id, sessions))
+
+    async def chat(self, user_id: str, session: str, window: ChatWindow) -> ChatSlice:
+        return await self._database.read(lambda db: reading.chat(db, user_id, session, window))
+
+    async def messages(self, user_id: str, session: str, *, agent: str | None = None) -> list[Message]:
+        return await self._database.read(lambda db: reading.messages(db, user_id, session, agent))
+
+    async def message_text(
+        self, user_id: str, session: str, seq: int, *, offset: int, max_chars: int
+    ) -> tuple[Message, str]:
+        return await self._database.read(lambda db: reading.message_text(db, user_id, session, seq, offset, max_chars))
+
+    async def call_text(
+        self, user_id: str, call_key: int, *, field: str, offset: int, max_chars: int
+    ) -> tuple[ToolCall, str, int]:
+        return await self._database.read(lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars))
+
+    async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound:
+        return await self._database.read(lambda db: reading.tool_calls(db, user_id, window))
+
+    async def context(
+        self, user_id: str, session: str, *, num_history_runs: int, agent: str | None, max_chars: int
+    ) -> ContextSlice:
+        return await self._database.read(
+            lambda db: reading.context(db, user_id, session, num_history_runs, agent, max_chars)
+        )
+
+    async def runs(self, user_id: str, session: str) -> list[Run]:
+        return await self._database.read(lambda db: reading.runs(db, user_id, session))
+
+    async def search(self, user_id: str, search: Search) -> SearchResult:
+        return await self._database.read(lambda db: searching.search(db, user_id, search))
+
+    async def summary(self, user_id: str, session: str) -> Summary | None:
+        return await self._database.read(lambda db: reading.summary(db, user_id, session))
+
+    async def media(self, user_id: str, media_id: str) -> StoredMedia:
+        return await self._database.read(lambda db: reading.media(db, user_id, media_id))
+
+    async def titles(self, user_id: str, prefix: str, limit: int) -> list[Session]:
+        return await self._database.read(lambda db: reading.titles(db, user_id, prefix, limit))
+
+    async def import_state(self, user_id: str, path: str) -> ImportState | None:
+        row = await self._database.read(
+            lambda db: db.execute(
+                "SELECT path, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed FROM imports "
+                "WHERE user_key = ? AND path = ?",
+                (find_user(db, user_id), path),
+            ).fetchone()
+        )
+        if row is None:
+            return None
+        *plain, skipped, failed = row
+        return ImportState(*plain, skipped=load(skipped), failed=tuple((line, error) for line, error in load(failed)))
+
+    async def tombstoned(self, user_id: str, source: str, digest: bytes) -> bool:
+        row = await self._database.read(
+            lambda db: db.execute(
+                "SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?",
+                (find_user(db, user_id), source, digest),
+            ).fetchone()
+        )
+        return row is not None
+
+    # The store itself
+
+    async def digest_key(self) -> bytes:
+        return self._digest_key
+
+    async def data_version(self) -> int:
+        return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def counts(self, user_id: str) -> dict[str, int]:
+        def count(db: sqlite3.Connection) -> dict[str, int]:
+            user_key = find_user(db, user_id)
+            rows = db.execute(
+                "SELECT count(*), coalesce(sum(runs), 0), coalesce(sum(messages), 0), coalesce(sum(tool_calls), 0), "
+                "count(summary_error) FROM sessions WHERE user_key = ?",
+                (user_key,),
+            ).fetchone()
+            found = dict(zip(("sessions", "runs", "messages", "tool_calls", "summary_errors"), rows, strict=True))
+            found["media"], found["media_bytes"] = db.execute(
+                "SELECT count(*), coalesce(sum(length(data)), 0) FROM media WHERE user_key = ?", (user_key,)
+            ).fetchone()
+            return found
+
+        return await self._database.read(count)
+
+    async def check(self) -> list[str]:
+        def examine(db: sqlite3.Connection) -> list[str]:
+            damage = [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
+            dangling = db.execute("PRAGMA foreign_key_check").fetchall()
+            problems = [f"integrity: {line}" for line in damage]
+            problems += [f"{len(dangling)} rows refer to rows that are not there."] if dangling else []
+            return problems + index.check(db) + _counters(db)
+
+        return await self._database.alone(examine)
+
+    async def rebuild_index(self) -> int:
+        return await self._database.write(index.rebuild)
+
+    async def backup(self, target: str) -> None:
+        path = Path(target)
+        if path.exists():
+            raise InvalidArgument(f"{target} exists already. Name a file that does not.")
+
+        def copy(db: sqlite3.Connection) -> None:
+            db.execute("VACUUM INTO ?", (str(path),))
+            path.chmod(0o600)
+
+        await self._database.alone(copy)
+
+
+def migrated(db: sqlite3.Connection, path: Path) -> None:
+    """Bring a database to the newest version, in one transaction. Raises StoreUnusable.
+
+    The version is read after the lock was taken: another process may have migrated meanwhile.
+    """
+    try:
+        db.execute("CREATE VIRTUAL TABLE temp.probe USING fts5 (text)")
+        db.execute("DROP TABLE temp.probe")
+    except sqlite3.OperationalError as error:
+        raise StoreUnusable("This Python's SQLite lacks FTS5. Use a Python whose SQLite has it.") from error
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreUnusable(f"{path} is another program's database. Name another file with BACKSCROLL_DB.")
+        migrate.refuse_newer(version, DIALECT)
+        for number, _, script in migrate.migrations(DIALECT):
+            if number > version:
+                for statement in migrate.statements(script):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {number}")
+        if not tables:
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute("INSERT INTO meta (name, value) VALUES ('digest_key', ?)", (urandom(32),))
+            db.execute("INSERT INTO meta (name, value) VALUES ('index_version', ?)", (INDEX_VERSION,))
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _counters(db: sqlite3.Connection) -> list[str]:
+    """The counters on the session rows against the rows that they count."""
+    wrong = db.execute(
+        "SELECT count(*) FROM sessions AS s WHERE "
+        "s.messages <> (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key) OR "
+        "s.runs <> (SELECT count(*) FROM runs AS r WHERE r.session_key = s.session_key) OR "
+        "s.tool_calls <> (SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key)"
+    ).fetchone()[0]
+    return [f"{wrong} sessions count their rows wrongly. Restore a backup, or report this."] if wrong else []
+
+
+def _now() -> int:
+    return to_ms(datetime.now(UTC))

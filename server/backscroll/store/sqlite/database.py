@@ -1,0 +1,232 @@
+"""One SQLite file: its connections, its transactions, its lock.
+
+A unit of work is one function run on a connection's own thread: a hop through aiosqlite costs
+more than most statements. All writers, checkpoints and closings of every process take one lock
+file in turn: SQLite before 3.51.3 can lose committed writes when a checkpoint and a writer of
+another connection meet ("WAL-reset bug" on its WAL page), and closing the last connection
+checkpoints too.
+"""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+from ...errors import StoreBusy, StoreUnusable
+from .errors import sqlite_errors
+from .lock import FileLock
+
+T = TypeVar("T")
+
+OLDEST_SQLITE = (3, 38, 0)
+"""STRICT tables, RETURNING and `unixepoch` are there; older ones were not tried."""
+
+APPLICATION_ID = 0x42534352  # "BSCR"
+CHECKPOINT_WHEN_IDLE_BYTES = 1 << 20
+CHECKPOINT_AT_ONCE_BYTES = 32 << 20
+IDLE_SECONDS = 0.3
+MERGE_PAGES = 64
+
+
+class Database:
+    """The connections to one file: one writer, one reader, each on a thread of its own."""
+
+    def __init__(self, path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> None:
+        self.path = path
+        self._synchronous = synchronous
+        self._busy_timeout_s = busy_timeout_s
+        self._lock = FileLock(path.with_name(f"{path.name}.lock"))
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._last_write = 0.0
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        """Open the file, creating it if need be, and run `prepare` (migrations) on the writer, under the lock.
+
+        Raises StoreUnusable, StoreBusy.
+        """
+        with sqlite_errors(self.path):
+            if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+                raise StoreUnusable(
+                    f"SQLite {sqlite3.sqlite_version} is too old; "
+                    f"Backscroll needs {'.'.join(map(str, OLDEST_SQLITE))} or newer. Use a newer Python."
+                )
+            self._create_file()
+            self._writer = await self._connect()
+            try:
+                await self._run(self._writer, lambda db: self._prepare(db, prepare))
+                self._reader = await self._connect()
+            except BaseException:
+                await self.close()
+                raise
+
+    async def close(self) -> None:
+        """Finish what is under way, then close. Closing the last connection checkpoints, hence the lock."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+            await asyncio.gather(self._upkeep, return_exceptions=True)
+            self._upkeep = None
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        if reader is not None:
+            await reader.close()
+        if writer is not None:
+            await self._run(writer, self._close_writer)
+            await writer.close()
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one read transaction: all its statements see one point in time."""
+        with sqlite_errors(self.path):
+            return await self._run(self._opened(self._reader), lambda db: _in_snapshot(db, work))
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one write transaction. All of it lands, or nothing.
+
+        A cancelled caller leaves the transaction to its thread, where it ends by itself. Raises StoreBusy
+        when other processes hold the lock beyond the time-out.
+        """
+        with sqlite_errors(self.path):
+            result = await self._run(self._opened(self._writer), lambda db: self._in_transaction(db, work))
+        self._last_write = time.monotonic()
+        if self._upkeep is None or self._upkeep.done():
+            self._upkeep = asyncio.get_running_loop().create_task(self._keep_up())
+        return result
+
+    async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` on the writer under the lock but outside a transaction: VACUUM, checkpoints, backup."""
+
+        def locked(db: sqlite3.Connection) -> T:
+            with self._lock.held(self._busy_timeout_s):
+                return work(db)
+
+        with sqlite_errors(self.path):
+            return await self._run(self._opened(self._writer), locked)
+
+    def wal_bytes(self) -> int:
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def _create_file(self) -> None:
+        folder = self.path.parent
+        if not folder.exists():
+            folder.mkdir(parents=True, mode=0o700)
+        if not self.path.exists():
+            # SQLite gives the WAL the mode of the file, so it must be right from the start.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    async def _connect(self) -> aiosqlite.Connection:
+        connection = aiosqlite.connect(
+            self.path, isolation_level=None, timeout=self._busy_timeout_s, cached_statements=256
+        )
+        # A daemon: a loop that dies without closing us must not keep its process alive.
+        thread = getattr(connection, "_thread", connection)
+        thread.daemon = True
+        opened = await connection
+        try:
+            await self._run(opened, self._configure)
+        except BaseException:
+            await opened.close()
+            raise
+        return opened
+
+    def _configure(self, db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
+        db.execute(f"PRAGMA synchronous = {self._synchronous}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        db.execute("PRAGMA cache_size = -16000")
+        db.execute("PRAGMA temp_store = MEMORY")
+
+    def _prepare(self, db: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        with self._lock.held(self._busy_timeout_s):
+            (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StoreUnusable(
+                    f"{self.path} cannot use write-ahead logging (journal mode {mode}). "
+                    "Put the database on a local disk."
+                )
+            prepare(db)
+
+    def _close_writer(self, db: sqlite3.Connection) -> None:
+        try:
+            with self._lock.held(self._busy_timeout_s):
+                db.close()
+        except StoreBusy:
+            # Somebody writes, so ours is not the last connection and closing it checkpoints nothing.
+            db.close()
+
+    def _in_transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock.held(self._busy_timeout_s):
+            # IMMEDIATE takes the write lock now; a plain BEGIN that reads first can fail at its first
+            # write, at once, however long the time-out is.
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(db)
+                db.execute("COMMIT")
+            except BaseException:
+                # The first error counts; SQLite may have rolled back by itself.
+                with suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+            if self.wal_bytes() > CHECKPOINT_AT_ONCE_BYTES:
+                _checkpoint(db)
+            return result
+
+    async def _keep_up(self) -> None:
+        """Merge the index and checkpoint once nobody has written for a moment."""
+        while self._writer is not None:
+            idle = time.monotonic() - self._last_write
+            if idle < IDLE_SECONDS:
+                await asyncio.sleep(IDLE_SECONDS - idle)
+                continue
+            try:
+                if not await self._run(self._writer, self._tidy_a_little):
+                    return
+            except (sqlite3.Error, StoreBusy, ValueError):
+                # Upkeep is never urgent: whoever writes next starts it again.
+                return
+
+    def _tidy_a_little(self, db: sqlite3.Connection) -> bool:
+        """One bounded step; True while there is more to do."""
+        with self._lock.held(0.0):
+            before = db.total_changes
+            db.execute("INSERT INTO search_index (search_index, rank) VALUES ('merge', ?)", (MERGE_PAGES,))
+            # FTS5's own words: fewer than two changes mean that there was nothing to merge.
+            if db.total_changes - before >= 2:
+                return True
+            if self.wal_bytes() > CHECKPOINT_WHEN_IDLE_BYTES:
+                _checkpoint(db)
+            return False
+
+    def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
+        if connection is None:
+            raise StoreUnusable("The database is not open. Open it with backscroll.open(...).")
+        return connection
+
+    @staticmethod
+    async def _run(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The one place that hops: aiosqlite's own way onto its thread, with a whole unit of work."""
+        result: T = await connection._execute(work, connection._conn)
+        return result
+
+
+def _in_snapshot(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    db.execute("BEGIN")
+    try:
+        return work(db)
+    finally:
+        db.execute("COMMIT")
+
+
+def _checkpoint(db: sqlite3.Connection) -> None:
+    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+

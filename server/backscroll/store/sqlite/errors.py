@@ -1,0 +1,37 @@
+"""SQLite's errors become ours here, by code and not by wording."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import StoreBusy, StoreError, StoreUnusable
+
+_WORDS = {
+    sqlite3.SQLITE_NOTADB: "is not a SQLite database. Name another file with BACKSCROLL_DB, or move this one away.",
+    sqlite3.SQLITE_CORRUPT: "is damaged. Restore a backup; `sqlite3 FILE .recover` may save what is left.",
+    sqlite3.SQLITE_READONLY: "is read-only. Make the file and its folder writable, or set BACKSCROLL_DB.",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened. Check that the folder exists and is writable, or set BACKSCROLL_DB.",
+    sqlite3.SQLITE_FULL: "has no room to grow: the disk is full. Nothing was written. Make room and try again.",
+    sqlite3.SQLITE_IOERR: "could not be read or written: the disk failed or is full. Nothing was written.",
+    sqlite3.SQLITE_PERM: "may not be opened by this user. Check its owner and mode.",
+    sqlite3.SQLITE_TOOBIG: "cannot hold a value of this size. Send less in one message.",
+}
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Raise StoreBusy, StoreUnusable or StoreError for whatever SQLite or the file system refuses."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in _BUSY:
+            raise StoreBusy("Another process holds the database. Nothing was changed; try again.") from error
+        if primary in _WORDS:
+            raise StoreUnusable(f"{path} {_WORDS[primary]}") from error
+        raise StoreError(f"The database refused ({type(error).__name__}). Run `backscroll stats` to check it.") from error
+    except OSError as error:
+        raise StoreUnusable(f"{path} cannot be used: {error.strerror or error}. Check the folder, or set BACKSCROLL_DB.") from error
