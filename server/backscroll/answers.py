@@ -13,21 +13,13 @@ from .models import CallStatus, Media, Moment, Role, RunStatus, Session, Summary
 Format = Literal["text", "json"]
 
 
-class Cut(Value):
-    """Where a text was cut: how much is missing and the words that say how to read on."""
-
-    tokens: int
-    cursor: str | None = None
-    how: str
-
-
 class Hit(Value):
     """One match. `session_id` and `session` stand here only where a page spans sessions."""
 
     ref: str
     seq: int
     session_id: str | None = None
-    run_id: str
+    run_id: str | None
     role: Role
     snippet: str
     tool_name: str | None = None
@@ -69,7 +61,7 @@ class MessageLine(Value):
 
     ref: str
     seq: int
-    run_id: str
+    run_id: str | None
     role: Role
     text: str
     offset: int = 0
@@ -80,7 +72,7 @@ class MessageLine(Value):
     media: tuple[Media, ...] = ()
     agent: str | None = None
     from_history: bool = False
-    created_at: Moment
+    created_at: Moment | None
     cut: str | None = None
 
 
@@ -140,9 +132,8 @@ class SessionPage(Page):
 class ChatPage(Page):
     """Messages in reading order. `previous_cursor` leads to older ones, `next_cursor` to newer."""
 
-    session_id: str
+    session_id: str | None
     session: str
-    title: str
     messages: tuple[MessageLine, ...]
     previous_cursor: str | None = None
     total: int

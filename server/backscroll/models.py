@@ -7,7 +7,7 @@ with milliseconds. Text is verbatim.
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 Role = Literal["system", "user", "assistant", "tool"]
 RunStatus = Literal["running", "completed", "error", "cancelled", "paused"]
@@ -117,7 +117,6 @@ class ToolCall(Value):
     arguments: dict[str, Any] | str | None = None
     result: str | None = None
     status: CallStatus = "pending"
-    error: str | None = None
     session: str | None = None
     ref: str | None = None
     seq: int | None = None
@@ -125,6 +124,9 @@ class ToolCall(Value):
     agent: str | None = None
     created_at: Moment | None = None
     duration_ms: int | None = None
+    arguments_text: str = Field(default="", exclude=True, repr=False)
+    """The arguments as they were recorded; of their whole length `arguments_chars`, this may be a part."""
+    arguments_chars: int = Field(default=0, exclude=True, repr=False)
 
 
 class Message(Value):

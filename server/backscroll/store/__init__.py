@@ -118,9 +118,13 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True)
 class SessionsFound:
-    """`as_of` is the point in time that later pages hand back; `total` counts all that match."""
+    """`as_of` is the point in time that later pages hand back; `total` counts all that match.
+
+    `activity` are the times (UTC ms) by which the sessions are in order, as they were at `as_of`.
+    """
 
     sessions: tuple[Session, ...]
+    activity: tuple[int, ...]
     total: int
     as_of: int
 
@@ -348,14 +352,17 @@ class Store(Protocol):
 
     async def chat(self, user_id: str, session: SessionRef, window: ChatWindow) -> ChatSlice: ...
 
-    async def messages(self, user_id: str, session: SessionRef, *, agent: str | None = None) -> list[Message]:
-        """All messages that were stored, history included, in order, whole."""
+    async def messages(
+        self, user_id: str, session: SessionRef, *, agent: str | None = None, after: int = 0
+    ) -> list[Message]:
+        """All messages beyond seq `after` that were stored, history included, in order, whole."""
         ...
 
-    async def message_text(
-        self, user_id: str, session: SessionRef, seq: int, *, offset: int, max_chars: int
-    ) -> tuple[Message, str]:
-        """A message, and `max_chars` of its text from `offset` on. Raises MessageNotFound."""
+    async def text_of(
+        self, user_id: str, session: SessionRef, seq: int, *, call: int | None, offset: int, max_chars: int
+    ) -> tuple[Message, str, int, int]:
+        """A message (its own text left out); `max_chars` from `offset` on of its text, or of a call's arguments;
+        the whole length of that; and how many messages its session has. Raises MessageNotFound."""
         ...
 
     async def call_text(
@@ -389,6 +396,10 @@ class Store(Protocol):
     async def tombstoned(self, user_id: str, source: str, digest: bytes) -> bool: ...
 
     # The store itself
+
+    def tombstone_digest(self, source: str, session_id: str) -> bytes:
+        """The keyed digest under which a deleted session is remembered."""
+        ...
 
     async def digest_key(self) -> bytes:
         """The database's own key for digests and cursors."""

@@ -205,13 +205,17 @@ class SqliteStore:
     async def chat(self, user_id: str, session: str, window: ChatWindow) -> ChatSlice:
         return await self._database.read(lambda db: reading.chat(db, user_id, session, window))
 
-    async def messages(self, user_id: str, session: str, *, agent: str | None = None) -> list[Message]:
-        return await self._database.read(lambda db: reading.messages(db, user_id, session, agent))
+    async def messages(
+        self, user_id: str, session: str, *, agent: str | None = None, after: int = 0
+    ) -> list[Message]:
+        return await self._database.read(lambda db: reading.messages(db, user_id, session, agent, after))
 
-    async def message_text(
-        self, user_id: str, session: str, seq: int, *, offset: int, max_chars: int
-    ) -> tuple[Message, str]:
-        return await self._database.read(lambda db: reading.message_text(db, user_id, session, seq, offset, max_chars))
+    async def text_of(
+        self, user_id: str, session: str, seq: int, *, call: int | None, offset: int, max_chars: int
+    ) -> tuple[Message, str, int, int]:
+        return await self._database.read(
+            lambda db: reading.text_of(db, user_id, session, seq, call, offset, max_chars)
+        )
 
     async def call_text(
         self, user_id: str, call_key: int, *, field: str, offset: int, max_chars: int

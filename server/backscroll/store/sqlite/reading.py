@@ -21,6 +21,7 @@ from .rows import (
     RUN_COLUMNS,
     SESSION_COLUMNS,
     SUMMARY_COLUMNS,
+    WHOLE,
     SessionRow,
     Stretch,
     find_session,
@@ -97,8 +98,8 @@ def arguments_of(text: str | None) -> dict[str, Any] | str | None:
 
 
 def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int) -> Iterator[ToolCall]:
-    for call_id, name, arguments, status, duration_ms in db.execute(
-        "SELECT tool_call_id, tool_name, substr(arguments, 1, ?), status, duration_ms FROM tool_calls "
+    for call_id, name, arguments, chars, status, duration_ms in db.execute(
+        "SELECT tool_call_id, tool_name, substr(arguments, 1, ?), length(arguments), status, duration_ms FROM tool_calls "
         "WHERE message_key = ? ORDER BY ordinal",
         (max_chars, message_key),
     ):
@@ -108,10 +109,12 @@ def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int) 
             arguments=arguments_of(arguments),
             status=status,
             duration_ms=duration_ms,
+            arguments_text=arguments or "",
+            arguments_chars=chars or 0,
         )
 
 
-def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None) -> list[Message]:
+def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None, after: int) -> list[Message]:
     session = find_session(db, user_id, ref)
     found: list[Message] = []
     for stretch in reversed(lineage(db, session)):
@@ -121,29 +124,40 @@ def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None) 
             "AND (:agent IS NULL OR r.agent = :agent) ORDER BY m.seq",
             {
                 "session": stretch.session_key,
-                "low": stretch.low,
+                "low": max(stretch.low, after),
                 "high": stretch.high,
                 "agent": agent,
-                "chars": NEWEST,
+                "chars": WHOLE,
             },
         ).fetchall()
-        found.extend(_message(db, row, stretch.number, NEWEST) for row in rows)
+        found.extend(_message(db, row, stretch.number, WHOLE) for row in rows)
     return found
 
 
-def message_text(
-    db: sqlite3.Connection, user_id: str, ref: str, seq: int, offset: int, max_chars: int
-) -> tuple[Message, str]:
+def text_of(
+    db: sqlite3.Connection, user_id: str, ref: str, seq: int, call: int | None, offset: int, max_chars: int
+) -> tuple[Message, str, int, int]:
     session = find_session(db, user_id, ref)
     for stretch in lineage(db, session):
-        if stretch.low < seq <= stretch.high:
-            row = db.execute(
-                f"SELECT {_MESSAGE_COLUMNS}, substr(m.text, :offset + 1, :max) FROM messages AS m "
-                "JOIN runs AS r ON r.run_key = m.run_key WHERE m.session_key = :session AND m.seq = :seq",
-                {"session": stretch.session_key, "seq": seq, "chars": 0, "offset": offset, "max": max_chars},
-            ).fetchone()
-            if row is not None:
-                return _message(db, row[:-1], stretch.number, NEWEST), row[-1]
+        if not stretch.low < seq <= stretch.high:
+            continue
+        row = db.execute(
+            f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+            "WHERE m.session_key = :session AND m.seq = :seq",
+            {"session": stretch.session_key, "seq": seq, "chars": 0},
+        ).fetchone()
+        if row is None:
+            break
+        column, table, key = "text", "messages", "message_key = :key"
+        if call is not None:
+            column, table, key = "arguments", "tool_calls", "message_key = :key AND ordinal = :call"
+        part = db.execute(
+            f"SELECT substr({column}, :offset + 1, :max), length({column}) FROM {table} WHERE {key}",
+            {"key": row[0], "call": call, "offset": offset, "max": max_chars},
+        ).fetchone()
+        text, chars = (None, None) if part is None else part
+        message = _message(db, row, stretch.number, 0)
+        return message, text or "", chars or 0, session.messages - session.history_messages
     raise MessageNotFound(f"{session.handle}.{seq}")
 
 
@@ -284,7 +298,7 @@ def _count(db: sqlite3.Connection, stretches: Iterable[Stretch], where: str, val
 
 _CALL_COLUMNS = (
     "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "
-    "substr(f.text, 1, :chars), c.status, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
+    "length(c.arguments), substr(f.text, 1, :chars), c.status, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
 )
 _CALL_TABLES = (
     "tool_calls AS c JOIN sessions AS s ON s.session_key = c.session_key JOIN runs AS r ON r.run_key = c.run_key "
@@ -293,7 +307,7 @@ _CALL_TABLES = (
 
 
 def _call(row: Sequence[Any]) -> ToolCall:
-    _, called_at, number, call_id, name, arguments, result, status, duration_ms, run_id, agent, seq = row
+    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = row
     return ToolCall(
         tool_call_id=call_id,
         tool_name=name,
@@ -307,6 +321,8 @@ def _call(row: Sequence[Any]) -> ToolCall:
         agent=agent,
         created_at=from_ms(called_at),
         duration_ms=duration_ms,
+        arguments_text=arguments or "",
+        arguments_chars=chars or 0,
     )
 
 
@@ -446,11 +462,12 @@ def sessions(
         matching += f" AND ({activity}, s.number) < (:after_at, :after_number)"
         values["after_at"], values["after_number"] = after
     rows = db.execute(
-        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE {matching} "
+        f"SELECT {activity}, {SESSION_COLUMNS} FROM sessions AS s WHERE {matching} "
         f"ORDER BY {'s.last_activity_at' if _unchanged(db, user_key, as_of) else activity} DESC, s.number DESC LIMIT :limit",
         values,
     ).fetchall()
-    return SessionsFound(tuple(SessionRow._make(row).value() for row in rows), total, as_of)
+    found = tuple(SessionRow._make(row[1:]).value() for row in rows)
+    return SessionsFound(found, tuple(row[0] for row in rows), total, as_of)
 
 
 def _unchanged(db: sqlite3.Connection, user_key: int | None, as_of: int) -> bool:

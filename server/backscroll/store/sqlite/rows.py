@@ -13,6 +13,9 @@ from ...models import Media, Run, Session, Summary
 NEWEST = (1 << 62) - 1
 """Above any seq: a session's own messages have no upper end."""
 
+WHOLE = 1 << 30
+"""More characters than any text has, for substr: SQLite counts them in 32 bits."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

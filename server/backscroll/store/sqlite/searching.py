@@ -20,7 +20,7 @@ from ..indexing import (
     without_unspaced,
 )
 from .reading import _MESSAGE_COLUMNS, _message
-from .rows import NEWEST, SessionRow, find_session, find_user, lineage, look_up_session, to_ms, unpack_id
+from .rows import WHOLE, SessionRow, find_session, find_user, lineage, look_up_session, to_ms, unpack_id
 
 COUNT_CAP = 1_000
 """Matches are counted up to here; the answer then says `at least`."""
@@ -42,7 +42,7 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search) -> SearchResult
         return SearchResult(None if session is None else session.value(), (), 0, False, as_of)
     scopes = [user_token(user_key)]
     clauses = ["search_index MATCH :match", "search_index.rowid <= :as_of", "s.user_key = :user"]
-    values: dict[str, Any] = {"user": user_key, "as_of": as_of, "chars": NEWEST}
+    values: dict[str, Any] = {"user": user_key, "as_of": as_of, "chars": WHOLE}
     sessions: list[str] = []
     if session is not None:
         sessions, clause = _within(db, session)
@@ -130,7 +130,7 @@ def _found(db: sqlite3.Connection, message_key: int) -> FoundMessage:
     row = db.execute(
         f"SELECT {_MESSAGE_COLUMNS}, s.number, s.session_id FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
         "JOIN sessions AS s ON s.session_key = m.session_key WHERE m.message_key = :key",
-        {"key": message_key, "chars": NEWEST},
+        {"key": message_key, "chars": WHOLE},
     ).fetchone()
-    message: Message = _message(db, row[:-2], row[-2], NEWEST)
+    message: Message = _message(db, row[:-2], row[-2], WHOLE)
     return FoundMessage(message_key, unpack_id(row[-1]), message)

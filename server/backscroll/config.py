@@ -1,0 +1,151 @@
+"""Settings, read once: flag, then `BACKSCROLL_*` environment, then `config.toml`.
+
+What sends text off the machine (a summary endpoint) is read from the user's own environment or
+config file only, never from a file in a repository.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .errors import ConfigError
+
+APP = "backscroll"
+
+
+def config_file() -> Path:
+    """`config.toml` in the platform's config folder."""
+    return Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+
+
+def default_database() -> Path:
+    """`backscroll.db` in the platform's data folder."""
+    return Path(platformdirs.user_data_dir(APP, appauthor=False)) / "backscroll.db"
+
+
+
+class Settings(BaseSettings):
+    """Every setting, with its default. Sizes are in bytes, durations in the unit of their name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BACKSCROLL_", extra="forbid", frozen=True, populate_by_name=True, validate_default=True
+    )
+
+    db: str | None = None
+    user: str = "local"
+    profile: Literal["recall", "full"] = "full"
+    project: str | None = None
+    sync: str = "off"
+    exclude_projects: str = ""
+    exclude_sources: str = ""
+    store_media: bool = True
+    store_tool_messages: bool = True
+    store_history_messages: bool = False
+    enable_session_summaries: bool = Field(
+        False, validation_alias=AliasChoices("enable_session_summaries", "backscroll_enable_session_summaries", "backscroll_summary_enabled")
+    )
+    session_summary_prompt: str | None = Field(
+        None, validation_alias=AliasChoices("session_summary_prompt", "backscroll_session_summary_prompt", "backscroll_summary_prompt")
+    )
+    summary_base_url: str | None = None
+    summary_model: str | None = None
+    summary_api_key: SecretStr | None = None
+    summary_timeout_s: float = Field(60.0, gt=0)
+    summary_retries: int = Field(2, ge=0, le=10)
+    summary_after_messages: int = Field(20, ge=1)
+    synchronous: Literal["FULL", "NORMAL", "EXTRA"] = "FULL"
+    busy_timeout_s: float = Field(10.0, gt=0)
+    max_message_bytes: int = Field(32 << 20, ge=1)
+    max_run_bytes: int = Field(128 << 20, ge=1)
+    max_run_messages: int = Field(50_000, ge=1)
+    max_media_bytes: int = Field(32 << 20, ge=1)
+
+    @field_validator("user")
+    @classmethod
+    def _named(cls, user: str) -> str:
+        if not user.strip():
+            raise ValueError("must name a user")
+        return user
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # No .env: it lies in whatever folder a host starts us in.
+        return init_settings, env_settings, _Toml(settings_cls)
+
+    def database_url(self) -> str:
+        return self.db or str(default_database())
+
+    def sends_text_to(self) -> str | None:
+        """Where text leaves this machine to, if a summary endpoint is set."""
+        return self.summary_base_url if self.summary_model else None
+
+
+class _Toml(PydanticBaseSettingsSource):
+    """The user's own `config.toml`; its keys are the settings' names."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # __call__ answers for all fields at once
+
+    def __call__(self) -> dict[str, Any]:
+        return read_config(config_file())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Raises ConfigError for a file that is not TOML or that names no known setting."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Mend it or move it away.") from error
+    for name in content:
+        if name not in Settings.model_fields:
+            raise ConfigError(f"{path} sets {name!r}, which is no setting. Known: {', '.join(Settings.model_fields)}.")
+    return content
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """The effective settings; `flags` that are None count as not given.
+
+    Raises ConfigError in one line that names the setting and where it was set.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        told = str(first["loc"][0]) if first["loc"] else "?"
+        name = told.removeprefix("backscroll_")
+        raise ConfigError(f"{_origin(name, given)} is not valid: {_words(first['msg'])}.") from None
+
+
+def _origin(name: str, given: Mapping[str, Any]) -> str:
+    """A setting as the user wrote it: the flag, the variable, or the line of the config file."""
+    if name in given:
+        return f"--{name.replace('_', '-')}"
+    variable = f"BACKSCROLL_{name.upper()}"
+    return variable if variable in {key.upper() for key in os.environ} else f"{name} in {config_file()}"
+
+
+def _words(message: str) -> str:
+    return message.removeprefix("Value error, ").rstrip(".")
+
+
+def effective(settings: Settings) -> dict[str, Any]:
+    """The settings as they may be shown: secrets as stars."""
+    shown = settings.model_dump(mode="json")
+    shown["db"] = settings.database_url()
+    return shown

@@ -1,0 +1,103 @@
+"""Fitting answers to a token budget. Counts are of the text exactly as it is returned, in o200k tokens."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from .answers import Format, Page
+from .errors import InvalidArgument
+from .render import compact, line_json, page_json, page_text
+from .tokens import TokenCounter, estimate
+
+MIN_TOKENS, MAX_TOKENS = 200, 20_000
+CHARS_PER_TOKEN = 6
+"""Read this many characters for each token of the budget: prose has four or five, code three."""
+
+P = TypeVar("P", bound=Page)
+
+
+class Budget:
+    """How many tokens an answer may take, and in which form it is counted."""
+
+    def __init__(self, max_tokens: int, form: Format, counter: TokenCounter) -> None:
+        """Raises InvalidArgument for a budget outside 200 to 20,000 or an unknown form."""
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int):
+            raise InvalidArgument(f"max_tokens must be a whole number from {MIN_TOKENS} to {MAX_TOKENS:,}.")
+        if not MIN_TOKENS <= max_tokens <= MAX_TOKENS:
+            raise InvalidArgument(f"max_tokens must be {MIN_TOKENS} to {MAX_TOKENS:,}, not {max_tokens:,}.")
+        if form not in ("text", "json"):
+            raise InvalidArgument(f'format must be "text" or "json", not {form!r:.40}.')
+        self.max_tokens = max_tokens
+        self.form = form
+        self._counter = counter
+
+    @property
+    def max_chars(self) -> int:
+        """How much text is worth fetching to fill the budget."""
+        return self.max_tokens * CHARS_PER_TOKEN + 1_000
+
+    def returned(self, page: Page) -> str:
+        """The page as it is returned."""
+        return page_text(page) if self.form == "text" else compact(page_json(page))
+
+    def holds(self, page: Page) -> bool:
+        return self._counter.fits(self.returned(page), self.max_tokens)
+
+    def cost(self, page: Page) -> int:
+        return self._counter.count(self.returned(page))
+
+    def cost_of(self, line: Any, text: Callable[[Any], str]) -> int:
+        """What one item adds to a page."""
+        return self._counter.count(text(line) + "\n" if self.form == "text" else line_json(line))
+
+    def count(self, text: str) -> int:
+        return self._counter.count(text)
+
+    def prefix(self, text: str, max_tokens: int) -> str:
+        """The beginning of a text that takes at most `max_tokens` where it is returned.
+
+        In JSON a text costs more than its own tokens, for its escapes.
+        """
+        shown = self._counter.prefix(text, max(max_tokens, 1))
+        while self.form == "json" and len(shown) > 1 and self._counter.count(compact(shown)) > max_tokens:
+            shown = shown[: len(shown) * 4 // 5]
+        return shown or text[:1]
+
+    def missing(self, shown: str, rest_chars: int, rest: str) -> int:
+        """The tokens of what was cut: counted where it is at hand and short, else projected from what is shown."""
+        if rest_chars <= len(rest) and rest_chars <= 50_000:
+            return self._counter.count(rest[:rest_chars])
+        per_char = max(estimate(shown), 1) / max(len(shown), 1)
+        return max(int(rest_chars * per_char), 1)
+
+
+def leading(costs: Iterable[int], available: int) -> int:
+    """How many items from the first on fit into what is available."""
+    taken = 0
+    for cost in costs:
+        available -= cost
+        if available < 0:
+            break
+        taken += 1
+    return taken
+
+
+def shares(wanted: Sequence[int], available: int) -> list[int]:
+    """Divide tokens among texts: short ones get all they want, the others equal shares of the rest."""
+    given = [0] * len(wanted)
+    left = max(available, 0)
+    waiting = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    for position, i in enumerate(waiting):
+        given[i] = min(wanted[i], left // (len(waiting) - position))
+        left -= given[i]
+    return given
+
+
+def nonce() -> str:
+    """What tells this answer's fence from any text inside it."""
+    return secrets.token_hex(4)
+
+
+def cut_words(tokens: int, how: str) -> str:
+    """`how` is `cursor "..."` or a call that reads on."""
+    return f"[{tokens:,} tokens cut: {how} reads on]"

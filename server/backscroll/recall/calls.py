@@ -1,0 +1,193 @@
+"""`get_tool_call_history`: "Have I tried this?" Newest first, each call with its result."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..answers import ToolCallLine, ToolCallPage
+from ..fitting import Budget, cut_words, leading, nonce, shares
+from ..models import ToolCall
+from ..policy import FENCE_SENTENCE
+from ..render import tool_call_lines
+from ..store import CallsFound, CallWindow
+from .reading import Reader
+
+TOOL = "get_tool_call_history"
+MARK_TOKENS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    arguments: dict[str, Any]
+    session: str | None
+    tool_name: str | None
+    query: str | None
+    status: str | None
+    limit: int
+    position: dict[str, Any] | None
+
+
+async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCallPage:
+    position = calls.position or {}
+    if "o" in position:
+        return await _inside(reader, calls, budget, position)
+    window = CallWindow(
+        session=calls.session,
+        tool_name=calls.tool_name,
+        query=calls.query,
+        status=calls.status,
+        after=tuple(position["a"]) if "a" in position else None,
+        as_of=position.get("n"),
+        limit=calls.limit + 1,
+        max_chars=budget.max_chars,
+    )
+    found = await reader.store.tool_calls(reader.user_id, window)
+    lines = [line_of(call) for call in found.calls]
+    wholes = [_is_whole(call, budget) for call in found.calls]
+
+    def page(taken: int, cut: tuple[ToolCallLine, str] | None = None) -> ToolCallPage:
+        following = None
+        if taken < len(lines):
+            following = reader.cursors.make(TOOL, calls.arguments, {"a": found.keys[taken - 1], "n": found.as_of})
+        shown = tuple(lines[:taken])
+        if cut is not None:
+            shown, following = (cut[0],), cut[1]
+        return _page(reader, found, shown, following)
+
+    if not lines:
+        return page(0)
+    frame = budget.cost(page(1)) - budget.cost_of(lines[0], tool_call_lines) + MARK_TOKENS
+    costs = (
+        budget.cost_of(line, tool_call_lines) if whole else budget.max_tokens
+        for line, whole in zip(lines, wholes, strict=True)
+    )
+    taken = min(leading(costs, budget.max_tokens - frame), calls.limit)
+    while taken:
+        made = page(taken)
+        if budget.holds(made):
+            return made
+        taken -= 1
+    if wholes[0] and budget.holds(made := page(1)):
+        return made
+    return _cut_first(reader, calls, budget, found, lines[0], frame, page)
+
+
+def _page(
+    reader: Reader, found: CallsFound, lines: tuple[ToolCallLine, ...], following: str | None
+) -> ToolCallPage:
+    session = found.session
+    return ToolCallPage(
+        notice=FENCE_SENTENCE,
+        nonce=nonce(),
+        session_id=None if session is None else session.session_id,
+        session=None if session is None else session.session,
+        tool_calls=lines,
+        next_cursor=following,
+        total=found.total,
+        coverage=reader.coverage,
+    )
+
+
+def _is_whole(call: ToolCall, budget: Budget) -> bool:
+    return all(len(text) < budget.max_chars for text in (call.arguments_text, call.result or ""))
+
+
+def line_of(call: ToolCall) -> ToolCallLine:
+    return ToolCallLine(
+        ref=call.ref,
+        seq=call.seq,
+        run_id=call.run_id,
+        tool_call_id=call.tool_call_id,
+        tool_name=call.tool_name,
+        arguments=call.arguments,
+        result=call.result,
+        status=call.status,
+        agent=call.agent,
+        created_at=call.created_at,
+        duration_ms=call.duration_ms,
+    )
+
+
+def _cut_first(
+    reader: Reader,
+    calls: Calls,
+    budget: Budget,
+    found: CallsFound,
+    line: ToolCallLine,
+    frame: int,
+    page: Any,
+) -> ToolCallPage:
+    """The first call alone, its arguments and its result shortened to their shares."""
+    at, key = found.keys[0]
+    texts = {"a": found.calls[0].arguments_text, "r": line.result or ""}
+    head = line.model_copy(update={"arguments": None, "result": None})
+    available = budget.max_tokens - frame - budget.cost_of(head, tool_call_lines)
+    while True:
+        wanted = [
+            budget.count(text) + (budget.max_tokens if len(text) >= budget.max_chars else 0) for text in texts.values()
+        ]
+        given = shares(wanted, available)
+        given = shares(wanted, available - MARK_TOKENS * (sum(h < w for h, w in zip(given, wanted, strict=True)) - 1))
+        update: dict[str, Any] = {}
+        following: str | None = None
+        for (name, text), have, want in zip(texts.items(), given, wanted, strict=True):
+            if have >= want:
+                continue
+            shown = budget.prefix(text, have)
+            cursor = reader.cursors.make(
+                TOOL, calls.arguments, {"k": key, "f": name, "o": len(shown), "a": [at, key], "n": found.as_of}
+            )
+            following = following or cursor
+            missing = budget.missing(shown, len(text) - len(shown), text[len(shown) :])
+            how = "next_cursor" if budget.form == "json" and cursor == following else f'cursor "{cursor}"'
+            field, mark = ("arguments", "cut") if name == "a" else ("result", "result_cut")
+            update |= {field: shown, mark: cut_words(missing, how)}
+        made: ToolCallPage = page(1, (line.model_copy(update=update), following))
+        if budget.holds(made):
+            return made
+        if available <= 16:
+            return _lean(made, budget)
+        available = available * 4 // 5
+
+
+def _lean(page: ToolCallPage, budget: Budget) -> ToolCallPage:
+    for leave_out in ({"run_id": None, "agent": None, "duration_ms": None}, {"created_at": None, "tool_call_id": ""}):
+        page = page.model_copy(update={"tool_calls": tuple(c.model_copy(update=leave_out) for c in page.tool_calls)})
+        if budget.holds(page):
+            return page
+    return page.model_copy(update={"session_id": None, "coverage": None})
+
+
+async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[str, Any]) -> ToolCallPage:
+    """On from where the arguments or the result were cut; at the end the cursor goes on to the older calls."""
+    field = {"a": "arguments", "r": "result"}[position["f"]]
+    offset = position["o"]
+    call, rest, chars = await reader.store.call_text(
+        reader.user_id, position["k"], field=field, offset=offset, max_chars=budget.max_chars
+    )
+    found = CallsFound(None, (), (), 1, position["n"])
+
+    def page(shown: str) -> ToolCallPage:
+        rest_chars = chars - offset - len(shown)
+        mark = "cut" if field == "arguments" else "result_cut"
+        blank = {"arguments": None, "result": None, field: shown}
+        if rest_chars > 0:
+            following = reader.cursors.make(TOOL, calls.arguments, {**position, "o": offset + len(shown)})
+            how = "next_cursor" if budget.form == "json" else f'cursor "{following}"'
+            blank[mark] = cut_words(budget.missing(shown, rest_chars, rest[len(shown) :]), how)
+        elif field == "arguments":
+            following = reader.cursors.make(TOOL, calls.arguments, {**position, "f": "r", "o": 0})
+        else:
+            following = reader.cursors.make(TOOL, calls.arguments, {"a": position["a"], "n": position["n"]})
+        return _page(reader, found, (line_of(call).model_copy(update=blank),), following)
+
+    whole = page(rest)
+    if chars - offset <= len(rest) and budget.holds(whole):
+        return whole
+    available = budget.max_tokens - budget.cost(page(""))
+    while True:
+        cut = page(budget.prefix(rest, available))
+        if budget.holds(cut):
+            return cut
+        if available <= 16:
+            return _lean(cut, budget)
+        available = available * 4 // 5

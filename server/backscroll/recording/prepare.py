@@ -1,0 +1,171 @@
+"""From a run as it was sent to a run as it will be stored: limits, digests, policies, metrics.
+
+All of this happens before the database is touched; what is new of it is decided there, on the digests.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .. import policy
+from ..errors import InvalidArgument, LimitExceeded
+from ..models import NewMedia, NewMessage, NewRun
+from ..store import PreparedMedia, PreparedMessage, PreparedRun
+from ..store.arrival import Arrived
+from ..text import clean_json, clean_text
+from ..tokens import counter, estimate
+from .digests import digest_of
+
+EXACT_COUNT_CHARS = 200_000
+"""Texts longer than this are estimated where tokens have to be counted: a megabyte takes a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How a database records: its key, the policies and the limits (sizes in bytes)."""
+
+    digest_key: bytes
+    store_media: bool = True
+    store_tool_messages: bool = True
+    store_history_messages: bool = False
+    max_message_bytes: int = 32 << 20
+    max_run_bytes: int = 128 << 20
+    max_run_messages: int = 50_000
+    max_media_bytes: int = 32 << 20
+
+
+def prepare(run: NewRun, how: Recording, *, now: datetime, imported: bool = False) -> PreparedRun:
+    """Raises LimitExceeded, InvalidArgument."""
+    _check_limits(run, how)
+    _check_ids(run)
+    arrived = [
+        Arrived(digest_of(message, how.digest_key), message.role == "system", message.from_history)
+        for message in run.messages
+    ]
+    metrics = clean_json(run.metrics) if run.metrics else {}
+    if not imported and not any("tokens" in name for name in metrics):
+        metrics |= counted_tokens(run.messages)
+    messages = [policy.scrub_recalled(policy.scrub_private(message)) for message in run.messages]
+    removed = [0] * len(messages)
+    if not how.store_media:
+        for i, message in enumerate(messages):
+            (messages[i],), removed[i] = policy.scrub_media([message])
+    return PreparedRun(
+        messages=tuple(
+            _prepared(message, arrived[i], removed[i], kept=how.store_tool_messages or not policy.is_tool_message(message))
+            for i, message in enumerate(messages)
+        ),
+        session_id=run.session_id,
+        run_id=run.run_id,
+        parent_run_id=run.parent_run_id,
+        status=run.status,
+        agent=_name(run.agent),
+        model=_name(run.model),
+        title=None if run.title is None else policy.without_private(clean_text(run.title)).strip() or None,
+        project=_name(run.project),
+        source=run.source,
+        metrics=metrics,
+        metadata=clean_json(run.metadata),
+        session_metadata=clean_json(run.session_metadata),
+        state=clean_json(run.state),
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        recorded_at=now,
+        store_history=how.store_history_messages,
+        imported=imported,
+    )
+
+
+def counted_tokens(messages: Sequence[NewMessage]) -> dict[str, Any]:
+    """Tokens of a run whose caller told none: what the assistant wrote is output, all else is input."""
+    spent = {"input_tokens": 0, "output_tokens": 0}
+    for message in messages:
+        texts = [message.text, message.reasoning, *(f"{c.tool_name} {c.arguments}" for c in message.tool_calls)]
+        told = "output_tokens" if message.role == "assistant" else "input_tokens"
+        spent[told] += sum(counter.count(t) if len(t) <= EXACT_COUNT_CHARS else estimate(t) for t in texts if t)
+    return {**spent, "total_tokens": sum(spent.values()), "estimated": True}
+
+
+def size_of(run: NewRun) -> int:
+    """Roughly the bytes of a run: how much work it will be."""
+    return sum(_size_of(message) for message in run.messages)
+
+
+def _size_of(message: NewMessage) -> int:
+    size = len(message.text) + len(message.reasoning) + sum(len(call.arguments) for call in message.tool_calls)
+    return size + sum(len(media.data or b"") for media in message.media)
+
+
+def _prepared(message: NewMessage, arrived: Arrived, media_scrubbed: int, *, kept: bool) -> PreparedMessage:
+    return PreparedMessage(
+        arrived=arrived,
+        role=message.role,
+        text=message.text,
+        reasoning=message.reasoning,
+        media=tuple(map(_media, message.media)),
+        tool_calls=message.tool_calls,
+        tool_call_id=message.tool_call_id,
+        tool_name=message.tool_name,
+        is_error=message.is_error,
+        duration_ms=message.duration_ms,
+        payload=None if message.payload is None else json.dumps(message.payload, ensure_ascii=False, separators=(",", ":")),
+        created_at=message.created_at,
+        kept=kept,
+        media_scrubbed=media_scrubbed,
+    )
+
+
+def _media(media: NewMedia) -> PreparedMedia:
+    if media.data is None:
+        content = b"url:" + (media.url or "").encode()
+        return PreparedMedia(hashlib.sha256(content).digest(), media.mime_type, 0, None, media.url, media.name)
+    digest = hashlib.sha256(media.data).digest()
+    return PreparedMedia(digest, media.mime_type, len(media.data), media.data, None, media.name)
+
+
+def _check_limits(run: NewRun, how: Recording) -> None:
+    if len(run.messages) > how.max_run_messages:
+        raise LimitExceeded(
+            f"The run has {len(run.messages):,} messages; max_run_messages is {how.max_run_messages:,}. "
+            "Record it as several runs."
+        )
+    total = 0
+    for i, message in enumerate(run.messages):
+        size = _size_of(message) - sum(len(media.data or b"") for media in message.media)
+        if size > how.max_message_bytes:
+            raise LimitExceeded(
+                f"messages[{i}] has {size:,} characters; max_message_bytes is {how.max_message_bytes:,}. "
+                "Shorten it, or raise the setting."
+            )
+        for media in message.media:
+            if len(media.data or b"") > how.max_media_bytes:
+                raise LimitExceeded(
+                    f"A medium of messages[{i}] has {len(media.data or b''):,} bytes; max_media_bytes is "
+                    f"{how.max_media_bytes:,}. Send its URL, or raise the setting."
+                )
+        total += _size_of(message)
+    if total > how.max_run_bytes:
+        raise LimitExceeded(f"The run has {total:,} bytes; max_run_bytes is {how.max_run_bytes:,}. Record it as several runs.")
+
+
+MAX_ID_CHARS = 512
+
+
+def _check_ids(run: NewRun) -> None:
+    for name in ("session_id", "run_id", "parent_run_id"):
+        check_id(name, getattr(run, name))
+
+
+def check_id(name: str, value: str | None) -> None:
+    """Raises InvalidArgument for an id that is empty, too long or not printable as it is."""
+    if value is None:
+        return
+    if not value.strip() or len(value) > MAX_ID_CHARS or clean_text(value) != value:
+        raise InvalidArgument(f"{name} must have 1 to {MAX_ID_CHARS} characters, none of them NUL or a lone surrogate.")
+
+
+def _name(value: str | None) -> str | None:
+    return None if value is None else clean_text(value).strip()[:MAX_ID_CHARS] or None

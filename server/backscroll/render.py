@@ -1,0 +1,260 @@
+"""What a model reads: pages as text, and as compact JSON. Pure, and deterministic but for the nonce."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from .answers import (
+    CallLine,
+    ChatPage,
+    Hit,
+    MessageLine,
+    Page,
+    RunLine,
+    SearchPage,
+    SessionContext,
+    SessionLine,
+    SessionPage,
+    ToolCallLine,
+    ToolCallPage,
+)
+from .policy import FENCE_SENTENCE
+
+
+def page_text(page: Page) -> str:
+    """The text form of any page."""
+    render: Callable[[Any], str] = _TEXTS[type(page)]
+    return render(page)
+
+
+def page_json(page: Page) -> dict[str, Any]:
+    """The JSON form of any page: nothing that is empty is named."""
+    found = page.model_dump(mode="json", exclude_none=True)
+    return {name: _pruned(value) for name, value in found.items() if value not in ("", {}) or name == "text"}
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pruned(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            name: _pruned(one)
+            for name, one in value.items()
+            if not (one in ([], False) or (name == "offset" and one == 0) or (name == "archived" and not one))
+        }
+    return value
+
+
+def line_json(line: Any) -> str:
+    """One item as it stands in the JSON form, with the comma that follows it."""
+    return compact(_pruned(line.model_dump(mode="json", exclude_none=True))) + ","
+
+
+# Lines of the text form. Each ends without a newline.
+
+
+def clock(moment: datetime) -> str:
+    """A time for a reader: to the minute, in the zone of this machine."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def speaker(role: str, tool_name: str | None, agent: str | None = None) -> str:
+    if role == "tool":
+        return f"tool:{tool_name}" if tool_name else "tool"
+    return f"{role}:{agent}" if agent and role == "assistant" else role
+
+
+def hit_line(hit: Hit) -> str:
+    return f"{hit.ref}  {clock(hit.created_at)}  {speaker(hit.role, hit.tool_name)}  {hit.snippet}   (~{hit.tokens} tok)"
+
+
+def session_line(line: SessionLine) -> str:
+    counts = f"{_plural(line.runs, 'run')}, {_plural(line.messages, 'message')}"
+    notes = [line.source, *([line.project] if line.project else []), counts]
+    if line.forked_from:
+        notes.append(f"fork of {line.forked_from}")
+    if line.archived:
+        notes.append("archived")
+    head = f"{line.session}  {clock(line.last_activity_at)}  {one_line(line.title)}  ({'; '.join(notes)})"
+    previews = [f"  {who}: {one_line(text)}" for who, text in (("user", line.opening), ("answer", line.last_answer)) if text]
+    return "\n".join([head, *previews])
+
+
+def message_lines(line: MessageLine) -> str:
+    head = [line.ref, speaker(line.role, line.tool_name, line.agent)]
+    if line.role == "tool" and line.status:
+        head.append(line.status)
+    if line.created_at:
+        head.append(clock(line.created_at))
+    if line.from_history:
+        head.append("(history)")
+    if line.offset:
+        head.append(f"(from character {line.offset:,})")
+    parts = [" ".join(head)]
+    if line.text:
+        parts.append(line.text)
+    if line.cut:
+        parts.append(line.cut)
+    parts += [_call_text(call) for call in line.tool_calls]
+    parts += [f"[{media.mime_type}, {media.size_bytes:,} bytes: {media.uri}]" for media in line.media]
+    return "\n".join(parts)
+
+
+def _call_text(call: CallLine) -> str:
+    shown = f"→ {call.tool_name} {_arguments(call.arguments)}".rstrip()
+    return f"{shown}\n{call.cut}" if call.cut else shown
+
+
+def tool_call_lines(call: ToolCallLine) -> str:
+    head = [call.ref or "-", call.tool_name, call.status]
+    if call.created_at:
+        head.append(clock(call.created_at))
+    if call.duration_ms is not None:
+        head.append(f"({call.duration_ms / 1000:.1f} s)")
+    parts = [" ".join(head)]
+    if call.arguments is not None:
+        parts.append(f"→ {_arguments(call.arguments)}")
+    if call.cut:
+        parts.append(call.cut)
+    if call.result is not None:
+        parts.append(f"← {call.result}")
+    if call.result_cut:
+        parts.append(call.result_cut)
+    return "\n".join(parts)
+
+
+def _arguments(arguments: dict[str, Any] | str | None) -> str:
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else compact(arguments)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+# Pages
+
+
+def _fenced(nonce: str, lines: Iterator[str]) -> Iterator[str]:
+    yield f"[history {nonce}] {FENCE_SENTENCE}"
+    yield from lines
+    yield f"[/history {nonce}]"
+
+
+def _search_text(page: SearchPage) -> str:
+    if page.sessions is not None:
+        return _sessions_text(page, "Search them with a query, or open one with get_session_context.", page.total)
+    hits = page.hits or ()
+    if not hits:
+        return _with_coverage(
+            page, "Nothing matches. Try other words, fewer filters, or list_sessions for what there is."
+        )
+    lines = list(_fenced(page.nonce, map(hit_line, hits)))
+    counted = page.total_at_least if page.total is None else page.total
+    if page.next_cursor is not None:
+        lines.append(f'{_more(page, len(hits))} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.')
+    elif counted is not None and counted > len(hits) and page.coverage is None:
+        lines.append(f"{counted} match. These are the last.")
+    lines.append(f'Open one: get_chat_history(session_id="{hits[0].ref}").')
+    return _with_coverage(page, "\n".join(lines))
+
+
+def _more(page: SearchPage, shown: int) -> str:
+    if page.total is not None:
+        return f"{max(page.total - shown, 1):,} more match."
+    return f"More than {page.total_at_least:,} match."
+
+
+def _list_text(page: SessionPage) -> str:
+    return _sessions_text(page, "Open one with get_session_context.", page.total)
+
+
+def _sessions_text(page: SearchPage | SessionPage, hint: str, total: int | None) -> str:
+    sessions = page.sessions or ()
+    if not sessions:
+        return _with_coverage(page, "No sessions match. Record one with record_run, or drop a filter.")
+    lines = list(_fenced(page.nonce, map(session_line, sessions)))
+    if page.next_cursor is not None:
+        lines.append(f'{total or 0:,} in all. Continue with cursor "{page.next_cursor}".')
+    lines.append(hint)
+    return _with_coverage(page, "\n".join(lines))
+
+
+def _chat_text(page: ChatPage) -> str:
+    shown = f", {page.messages[0].ref} to {page.messages[-1].ref}" if page.messages else ""
+    head = f"Session {page.session}, {_plural(page.total, 'message')}{shown}."
+    lines = [f"{page.resolved} {head}" if page.resolved else head]
+    lines += _fenced(page.nonce, map(message_lines, page.messages)) if page.messages else ["No messages match."]
+    if page.previous_cursor is not None:
+        lines.append(f'Older: cursor "{page.previous_cursor}".')
+    if page.next_cursor is not None and not any(line.cut for line in page.messages):
+        lines.append(f'Newer: cursor "{page.next_cursor}".')
+    return _with_coverage(page, "\n".join(lines))
+
+
+def _calls_text(page: ToolCallPage) -> str:
+    if not page.tool_calls:
+        return _with_coverage(page, "No tool calls match. Drop tool_name, status or query, or try search_session_history.")
+    lines = list(_fenced(page.nonce, map(tool_call_lines, page.tool_calls)))
+    if page.next_cursor is not None and not any(call.cut or call.result_cut for call in page.tool_calls):
+        lines.append(f'{page.total or 0:,} calls in all, newest first. Older: cursor "{page.next_cursor}".')
+    return _with_coverage(page, "\n".join(lines))
+
+
+def context_head(page: SessionContext) -> Iterator[str]:
+    notes = [page.source, *([page.project] if page.project else []), *([page.agent] if page.agent else [])]
+    yield f"{page.title} ({'; '.join(notes)})"
+    yield (
+        f"{_plural(page.runs_total, 'run')}, {_plural(page.messages_total, 'message')}, "
+        f"{clock(page.created_at)} to {clock(page.last_activity_at)}"
+    )
+    if page.metrics:
+        yield f"metrics {compact(page.metrics)}"
+    if page.state:
+        yield f"state {page.state if isinstance(page.state, str) else compact(page.state)}"
+    if page.summary is not None:
+        stale = ", stale" if page.summary_stale else ""
+        topics = f" topics: {', '.join(page.topics)}" if page.topics else ""
+        yield f"Summary ({page.summary_covers}{stale}):{topics}\n{page.summary}"
+
+
+def run_head(run: RunLine) -> str:
+    named = f" {run.agent}" if run.agent else ""
+    return f"Run {run.run_index} {run.status}{named}"
+
+
+def _context_text(page: SessionContext) -> str:
+    def told() -> Iterator[str]:
+        yield from context_head(page)
+        if page.omitted:
+            yield page.omitted
+        for run in page.runs:
+            yield run_head(run)
+            yield from map(message_lines, run.messages)
+
+    lines = [f"{page.resolved} Session {page.session}." if page.resolved else f"Session {page.session}."]
+    lines += _fenced(page.nonce, told())
+    return _with_coverage(page, "\n".join(lines))
+
+
+def _with_coverage(page: Page, text: str) -> str:
+    return f"{text}\n{page.coverage}" if page.coverage else text
+
+
+_TEXTS: dict[type[Page], Callable[[Any], str]] = {
+    SearchPage: _search_text,
+    SessionPage: _list_text,
+    ChatPage: _chat_text,
+    ToolCallPage: _calls_text,
+    SessionContext: _context_text,
+}

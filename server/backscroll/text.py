@@ -1,0 +1,40 @@
+"""Text and JSON that any store and any wire can carry.
+
+NUL cuts strings short in SQL functions and is refused by Postgres; lone surrogates cannot be written
+as UTF-8. Both are replaced by signs that a reader can see.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_UNSAFE = re.compile("[\x00\ud800-\udfff]")
+
+MAX_DEPTH = 64
+"""Nested JSON deeper than this is kept as its text: parsers along the way give up at various depths."""
+
+
+def clean_text(text: str) -> str:
+    """The text with NUL as `␀`, surrogate pairs joined and lone surrogates as `\ufffd`; usually the same object."""
+    if not _UNSAFE.search(text):
+        return text
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return joined.replace("\x00", "␀")
+
+
+def clean_json(value: Any, depth: int = 0) -> Any:
+    """A value as JSON can hold it: clean strings, string keys, finite numbers, bounded depth."""
+    if isinstance(value, str):
+        return clean_text(value)
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth >= MAX_DEPTH:
+        return "[nested deeper than Backscroll keeps]"
+    if isinstance(value, Mapping):
+        return {clean_text(str(name)): clean_json(inner, depth + 1) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [clean_json(inner, depth + 1) for inner in value]
+    return clean_text(str(value))
