@@ -1,7 +1,8 @@
 """Settings, read once: flag, then `BACKSCROLL_*` environment, then `config.toml`.
 
 What sends text off the machine (a summary endpoint) is read from the user's own environment or
-config file only, never from a file in a repository.
+config file only, never from a file in a repository. Importing pydantic-settings would take a tenth of
+the server's start, for what is a merge of three mappings here.
 """
 
 import os
@@ -11,12 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from .errors import ConfigError
 
 APP = "backscroll"
+PREFIX = "BACKSCROLL_"
+# Other names by which settings may be set in the environment.
+_ALIASES = {
+    "session_summary_prompt": ("SUMMARY_PROMPT",),
+    "enable_session_summaries": ("SUMMARY_ENABLED",),
+}
 
 
 def config_file() -> Path:
@@ -29,13 +35,10 @@ def default_database() -> Path:
     return Path(platformdirs.user_data_dir(APP, appauthor=False)) / "backscroll.db"
 
 
-
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting, with its default. Sizes are in bytes, durations in the unit of their name."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="BACKSCROLL_", extra="forbid", frozen=True, populate_by_name=True, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     db: str | None = None
     user: str = "local"
@@ -47,12 +50,8 @@ class Settings(BaseSettings):
     store_media: bool = True
     store_tool_messages: bool = True
     store_history_messages: bool = False
-    enable_session_summaries: bool = Field(
-        False, validation_alias=AliasChoices("enable_session_summaries", "backscroll_enable_session_summaries", "backscroll_summary_enabled")
-    )
-    session_summary_prompt: str | None = Field(
-        None, validation_alias=AliasChoices("session_summary_prompt", "backscroll_session_summary_prompt", "backscroll_summary_prompt")
-    )
+    enable_session_summaries: bool = False
+    session_summary_prompt: str | None = None
     summary_base_url: str | None = None
     summary_model: str | None = None
     summary_api_key: SecretStr | None = None
@@ -73,34 +72,12 @@ class Settings(BaseSettings):
             raise ValueError("must name a user")
         return user
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # No .env: it lies in whatever folder a host starts us in.
-        return init_settings, env_settings, _Toml(settings_cls)
-
     def database_url(self) -> str:
         return self.db or str(default_database())
 
     def sends_text_to(self) -> str | None:
         """Where text leaves this machine to, if a summary endpoint is set."""
         return self.summary_base_url if self.summary_model else None
-
-
-class _Toml(PydanticBaseSettingsSource):
-    """The user's own `config.toml`; its keys are the settings' names."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        raise NotImplementedError  # __call__ answers for all fields at once
-
-    def __call__(self) -> dict[str, Any]:
-        return read_config(config_file())
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -117,27 +94,38 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the environment sets. An empty value counts as not set."""
+    found: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        for variable in (name.upper(), *_ALIASES.get(name, ())):
+            if environ.get(PREFIX + variable):
+                found[name] = environ[PREFIX + variable]
+                break
+    return found
+
+
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """The effective settings; `flags` that are None count as not given.
 
     Raises ConfigError in one line that names the setting and where it was set.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
+    environment = read_environment(os.environ)
+    configured = read_config(config_file())
     try:
-        return Settings(**given)
+        return Settings.model_validate({**configured, **environment, **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        told = str(first["loc"][0]) if first["loc"] else "?"
-        name = told.removeprefix("backscroll_")
-        raise ConfigError(f"{_origin(name, given)} is not valid: {_words(first['msg'])}.") from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "?"
+        raise ConfigError(f"{_origin(name, given, environment)} is not valid: {_words(first['msg'])}.") from None
 
 
-def _origin(name: str, given: Mapping[str, Any]) -> str:
+def _origin(name: str, given: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     """A setting as the user wrote it: the flag, the variable, or the line of the config file."""
     if name in given:
         return f"--{name.replace('_', '-')}"
-    variable = f"BACKSCROLL_{name.upper()}"
-    return variable if variable in {key.upper() for key in os.environ} else f"{name} in {config_file()}"
+    return f"{PREFIX}{name.upper()}" if name in environment else f"{name} in {config_file()}"
 
 
 def _words(message: str) -> str:

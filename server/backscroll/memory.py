@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from . import recall
 from .answers import (
@@ -39,9 +39,11 @@ from .recall.searching import TOOL as SEARCH
 from .recording import Recording, check_id, moment_of, normalise, prepare, size_of
 from .store import Recorded, SessionFilter, Store
 from .store.opening import open_store
-from .summaries import OpenAICompatibleModel, SessionSummaryManager, SummaryModel
 from .text import clean_json, clean_text
 from .tokens import counter
+
+if TYPE_CHECKING:
+    from .summaries import SessionSummaryManager
 
 logger = logging.getLogger(__name__)
 
@@ -73,13 +75,11 @@ class Backscroll:
         url: str | None = None,
         settings: Settings | None = None,
         *,
-        summary_manager: SessionSummaryManager | None = None,
+        summary_manager: "SessionSummaryManager | None" = None,
     ) -> None:
         self.settings = settings if settings is not None else load_settings()
         self.url = url or self.settings.database_url()
-        self._summaries = summary_manager or SessionSummaryManager(
-            model=_summary_model(self.settings), session_summary_prompt=self.settings.session_summary_prompt
-        )
+        self._summary_manager = summary_manager
         self._store: Store | None = None
         self._digest_key = b""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -127,6 +127,12 @@ class Backscroll:
             max_media_bytes=chosen.max_media_bytes,
         )
 
+    @property
+    def summaries(self) -> "SessionSummaryManager":
+        if self._summary_manager is None:
+            self._summary_manager = _summary_manager(self.settings)
+        return self._summary_manager
+
     def cursors(self, user_id: str) -> Cursors:
         return Cursors(self._digest_key, user_id)
 
@@ -146,7 +152,7 @@ class Backscroll:
         messages = await self.store.messages(user_id, session_id, after=covered)
         session = await self.store.session(user_id, session_id)
         told = [message for message in messages if not message.from_history]
-        draft = await self._summaries.draft(told, previous=previous, title=session.title)
+        draft = await self.summaries.draft(told, previous=previous, title=session.title)
         return await self.store.save_summary(
             user_id,
             session_id,
@@ -420,6 +426,18 @@ class Memory:
     async def get_summary(self, session_id: str) -> Summary | None:
         return await self.store.summary(self.user_id, handle(session_id)[0])
 
+    async def get_message(self, session_id: str, seq: int) -> Message:
+        """One message, whole. Raises MessageNotFound."""
+        return await self.store.message(self.user_id, handle(session_id)[0], seq)
+
+    async def summarized_sessions(self, limit: int) -> list[Session]:
+        """Sessions that have a summary, newest activity first."""
+        return await self.store.summarized_sessions(self.user_id, limit)
+
+    async def sessions_like(self, typed: str, limit: int) -> list[Session]:
+        """Sessions whose id, number or title matches what somebody began to type, newest activity first."""
+        return await self.store.titles(self.user_id, clean_text(typed), limit)
+
     async def get_media(self, media_id: str) -> StoredMedia:
         return await self.store.media(self.user_id, media_id)
 
@@ -639,17 +657,21 @@ class Memory:
         raise NotFound("Nothing is recorded yet. Record a run with record_run, or import transcripts.")
 
 
-def _summary_model(settings: Settings) -> SummaryModel | None:
-    if settings.summary_base_url is None or settings.summary_model is None:
-        return None
-    key = settings.summary_api_key
-    return OpenAICompatibleModel(
-        settings.summary_base_url,
-        settings.summary_model,
-        None if key is None else key.get_secret_value(),
-        timeout_s=settings.summary_timeout_s,
-        retries=settings.summary_retries,
-    )
+def _summary_manager(settings: Settings) -> "SessionSummaryManager":
+    """Imported when a summary is first wanted: the start of a server should not wait for it."""
+    from .summaries import OpenAICompatibleModel, SessionSummaryManager  # noqa: PLC0415
+
+    model = None
+    if settings.summary_base_url is not None and settings.summary_model is not None:
+        key = settings.summary_api_key
+        model = OpenAICompatibleModel(
+            settings.summary_base_url,
+            settings.summary_model,
+            None if key is None else key.get_secret_value(),
+            timeout_s=settings.summary_timeout_s,
+            retries=settings.summary_retries,
+        )
+    return SessionSummaryManager(model=model, session_summary_prompt=settings.session_summary_prompt)
 
 
 def _receipt(recorded: Recorded) -> RecordReceipt:

@@ -26,7 +26,8 @@ Moment = Annotated[datetime, PlainSerializer(iso, when_used="json")]
 
 
 class Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Deferred: most values are not needed before the first answer, and building all of them delays it.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 # What callers bring: normalised, not yet scrubbed, not yet stored.

@@ -387,6 +387,14 @@ class Store(Protocol):
         """Raises MediaNotFound."""
         ...
 
+    async def summarized_sessions(self, user_id: str, limit: int) -> list[Session]:
+        """Sessions that have a summary, newest activity first."""
+        ...
+
+    async def message(self, user_id: str, session: SessionRef, seq: int) -> Message:
+        """One message, whole. Raises MessageNotFound."""
+        ...
+
     async def titles(self, user_id: str, prefix: str, limit: int) -> list[Session]:
         """Sessions whose id, number or title matches what somebody began to type."""
         ...

@@ -244,6 +244,12 @@ class SqliteStore:
     async def media(self, user_id: str, media_id: str) -> StoredMedia:
         return await self._database.read(lambda db: reading.media(db, user_id, media_id))
 
+    async def summarized_sessions(self, user_id: str, limit: int) -> list[Session]:
+        return await self._database.read(lambda db: reading.summarized_sessions(db, user_id, limit))
+
+    async def message(self, user_id: str, session: str, seq: int) -> Message:
+        return await self._database.read(lambda db: reading.message(db, user_id, session, seq))
+
     async def titles(self, user_id: str, prefix: str, limit: int) -> list[Session]:
         return await self._database.read(lambda db: reading.titles(db, user_id, prefix, limit))
 

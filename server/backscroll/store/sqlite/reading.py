@@ -134,6 +134,20 @@ def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None, 
     return found
 
 
+def message(db: sqlite3.Connection, user_id: str, ref: str, seq: int) -> Message:
+    session = find_session(db, user_id, ref)
+    for stretch in lineage(db, session):
+        if stretch.low < seq <= stretch.high:
+            row = db.execute(
+                f"SELECT {_MESSAGE_COLUMNS} FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+                "WHERE m.session_key = :session AND m.seq = :seq",
+                {"session": stretch.session_key, "seq": seq, "chars": WHOLE},
+            ).fetchone()
+            if row is not None:
+                return _message(db, row, stretch.number, WHOLE)
+    raise MessageNotFound(f"{session.handle}.{seq}")
+
+
 def text_of(
     db: sqlite3.Connection, user_id: str, ref: str, seq: int, call: int | None, offset: int, max_chars: int
 ) -> tuple[Message, str, int, int]:
@@ -513,6 +527,16 @@ def titles(db: sqlite3.Connection, user_id: str, typed: str, limit: int) -> list
         "OR instr(lower(CASE typeof(s.session_id) WHEN 'text' THEN s.session_id ELSE hex(s.session_id) END), :id) = 1) "
         "ORDER BY s.last_activity_at DESC, s.session_key DESC LIMIT :limit",
         {"user": user_key, "typed": pattern, "id": pattern.replace("-", ""), "limit": limit},
+    ).fetchall()
+    return [SessionRow._make(row).value() for row in rows]
+
+
+def summarized_sessions(db: sqlite3.Connection, user_id: str, limit: int) -> list[Session]:
+    rows = db.execute(
+        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = ? AND s.archived = 0 AND EXISTS "
+        "(SELECT 1 FROM summaries AS u WHERE u.session_key = s.session_key) "
+        "ORDER BY s.last_activity_at DESC, s.session_key DESC LIMIT ?",
+        (find_user(db, user_id), limit),
     ).fetchall()
     return [SessionRow._make(row).value() for row in rows]
 

@@ -1,0 +1,334 @@
+"""The ten tools: a method of Memory each, with the words that a model reads about it.
+
+Arguments, types and defaults come from the methods' own signatures, so a tool cannot drift from its
+method. Schemas are written out small: every host's model pays for them.
+"""
+
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, Union, get_args, get_origin
+
+import mcp_types as mcp
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from .answers import (
+    DeleteReceipt,
+    ForkReceipt,
+    Page,
+    RecordReceipt,
+    SessionReceipt,
+    SummaryReceipt,
+)
+from .errors import InvalidArgument
+from .fitting import MAX_TOKENS, MIN_TOKENS
+from .memory import Memory
+from .models import Value
+from .render import compact, page_json, page_text
+
+INSTRUCTIONS = """\
+Backscroll keeps this user's past sessions word for word: requests, answers, tool calls, results. \
+Recall before asking the user to repeat themselves, before redoing work, and before guessing what was decided: \
+when they refer to earlier work, when a task resumes, when an error looks familiar. \
+Start with search_session_history (plain words); each hit is one line with a handle such as #12.48. \
+Open it with get_chat_history(session_id="#12.48"). get_session_context resumes a session, \
+get_tool_call_history shows what was tried. #12 or a handle goes wherever a session_id is taken."""
+
+_SESSION = "Id or #12"
+_ARGUMENTS = {
+    "since": "ISO date, or age: 7d, 12h",
+    "until": "Exclusive",
+    "cursor": "From the last answer; pass it alone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a model reads of a tool, and how it behaves. `said` makes a writing tool's sentence."""
+
+    name: str
+    title: str
+    description: str
+    arguments: Mapping[str, str]
+    answer: type[Value] | None = None
+    said: Callable[[Any], str] | None = None
+    destructive: bool = False
+    idempotent: bool = False
+
+    @property
+    def reads(self) -> bool:
+        return self.answer is None
+
+
+def _recorded(receipt: RecordReceipt) -> str:
+    said = [f"Recorded {receipt.recorded} messages as run {receipt.run_index} of session {receipt.session}."]
+    if receipt.duplicate:
+        said = [f"Nothing new: run {receipt.run_index} of session {receipt.session} is recorded already."]
+    if receipt.history:
+        said.append(f"{receipt.history} were history of the session.")
+    dropped = receipt.scrubbed
+    if dropped.media or dropped.tool_messages:
+        said.append(f"Left out by policy: {dropped.media} media, {dropped.tool_messages} tool messages.")
+    if receipt.warning:
+        said.append(receipt.warning)
+    return " ".join(said)
+
+
+def _summarized(receipt: SummaryReceipt) -> str:
+    made = receipt.summary
+    said = f"{receipt.resolved} " if receipt.resolved else ""
+    return f"{said}Session {receipt.session} has summary version {made.version}, made by {made.made_by}: {made.summary}"
+
+
+def _updated(receipt: SessionReceipt) -> str:
+    return f'Session {receipt.session} is updated: "{receipt.title}"{", archived" if receipt.archived else ""}.'
+
+
+def _forked(receipt: ForkReceipt) -> str:
+    return f"Session {receipt.session} continues {receipt.forked_from} from message {receipt.fork_seq} on."
+
+
+def _deleted(receipt: DeleteReceipt) -> str:
+    rows = ", ".join(f"{count} {table}" for table, count in receipt.deleted.items())
+    return f"Deleted session {receipt.session} ({rows}). {receipt.purge}. Not reached: {'; '.join(receipt.not_reached)}."
+
+
+TOOLS: tuple[Tool, ...] = (
+    Tool(
+        "search_session_history",
+        "Search past sessions",
+        "Find what was said or done in past sessions; one line a hit, best first. Without query: how each of the "
+        "last sessions began and ended. Start here.",
+        {"query": 'Plain words, "exact phrase"', "num_history_sessions": "Only the last N, this one excluded", "session_id": _SESSION},
+    ),
+    Tool(
+        "list_sessions",
+        "List sessions",
+        "Past sessions, newest activity first.",
+        {"query": "Words of title, project or id; finds archived ones too"},
+    ),
+    Tool(
+        "get_chat_history",
+        "Read a session",
+        "Read a session word for word, in order: its newest messages, or around a handle such as #12.48. "
+        "Without session_id: the current or newest session.",
+        {"session_id": "Id, #12 or handle #12.48", "num_history_runs": "Only the last N turns", "unique": "false: repeated context too"},
+    ),
+    Tool(
+        "get_tool_call_history",
+        "Past tool calls",
+        "Have I tried this? Past tool calls with arguments and results, newest first.",
+        {"session_id": f"{_SESSION}; all by default", "query": "Words in the call or its result"},
+    ),
+    Tool(
+        "get_session_context",
+        "Resume a session",
+        "What is needed to go on with a session: title, state, summary, and its last turns word for word.",
+        {"session_id": _SESSION, "num_history_runs": "Turns to show"},
+    ),
+    Tool(
+        "record_run",
+        "Record a run",
+        "Record one turn: the user's message and all that followed. For hosts whose transcripts are not captured. "
+        "Sending the same run_id again is safe; messages that repeat the session are recognised.",
+        {
+            "messages": "OpenAI chat, Anthropic or Responses items",
+            "session_id": "Omitted: the host's session, else a new one",
+            "run_id": "Makes sending again safe",
+            "metrics": "e.g. input_tokens, output_tokens",
+            "state": "Merges into session state",
+            "store_media": "Keep media",
+            "store_tool_messages": "Keep tool calls and results",
+            "store_history_messages": "Keep repeated context",
+        },
+        RecordReceipt,
+        _recorded,
+    ),
+    Tool(
+        "summarize_session",
+        "Summarize a session",
+        "Store your summary of a session, or omit summary to have one made.",
+        {"session_id": f"{_SESSION}; omitted: the current or newest"},
+        SummaryReceipt,
+        _summarized,
+    ),
+    Tool(
+        "update_session",
+        "Update a session",
+        "Change a session's title, state or metadata (both merge; null deletes a key), or archive it.",
+        {"session_id": _SESSION},
+        SessionReceipt,
+        _updated,
+        destructive=True,
+        idempotent=True,
+    ),
+    Tool(
+        "fork_session",
+        "Fork a session",
+        "Continue a session under a new id, from its end or from a message.",
+        {"session_id": "Id, #12, or #12.48 to cut there"},
+        ForkReceipt,
+        _forked,
+    ),
+    Tool(
+        "delete_session",
+        "Delete a session",
+        "Delete a session for good. Only when the user asks for it.",
+        {"session_id": _SESSION, "forks": "What to do with its forks", "purge": "Also wipe it from the file's free space"},
+        DeleteReceipt,
+        _deleted,
+        destructive=True,
+        idempotent=True,
+    ),
+)  # fmt: skip
+
+RECALL = tuple(tool for tool in TOOLS if tool.reads)
+
+
+def tools_of(profile: str) -> tuple[Tool, ...]:
+    """The tools of a profile: `recall` reads, `full` writes too."""
+    return RECALL if profile == "recall" else TOOLS
+
+
+def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
+    """The tool as MCP lists it. `open_world` is true of summarize_session where an endpoint is set."""
+    return mcp.Tool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=input_schema(tool),
+        output_schema=None if tool.answer is None else _plain_schema(tool.answer.model_json_schema(mode="serialization")),
+        annotations=mcp.ToolAnnotations(
+            read_only_hint=tool.reads,
+            destructive_hint=tool.destructive,
+            idempotent_hint=tool.reads or tool.idempotent,
+            open_world_hint=open_world and tool.name == "summarize_session",
+        ),
+        # Claude Code spills results of more than 50,000 characters to a file unless a tool asks for more.
+        _meta={"anthropic/maxResultSizeChars": MAX_TOKENS * 5} if tool.reads else None,
+    )
+
+
+# Arguments
+
+
+def parameters(tool: Tool) -> dict[str, inspect.Parameter]:
+    """The parameters of the tool's method, by name, with their annotations evaluated."""
+    signature = inspect.signature(getattr(Memory, tool.name), eval_str=True)
+    return {name: parameter for name, parameter in signature.parameters.items() if name != "self"}
+
+
+def input_schema(tool: Tool) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    required = []
+    for name, parameter in parameters(tool).items():
+        schema = _argument_schema(parameter.annotation)
+        if name == "max_tokens":
+            schema |= {"minimum": MIN_TOKENS, "maximum": MAX_TOKENS}
+        if words := tool.arguments.get(name, _ARGUMENTS.get(name)):
+            schema["description"] = words
+        if parameter.default is inspect.Parameter.empty:
+            required.append(name)
+        elif parameter.default is not None and parameter.default != "":
+            schema["default"] = parameter.default
+        properties[name] = schema
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+    return found | ({"required": required} if required else {})
+
+
+_JSON_TYPES = {str: "string", int: "integer", bool: "boolean", float: "number", dict: "object"}
+
+
+def _argument_schema(annotation: Any) -> dict[str, Any]:
+    """A JSON schema of a parameter's type, as small as it can be; that a value may be left out needs no words."""
+    members = [one for one in _members(annotation) if one is not type(None)]
+    first = members[0]
+    if get_origin(first) is Literal:
+        return {"type": "string", "enum": list(get_args(first))}
+    origin = get_origin(first) or first
+    if origin in _JSON_TYPES:
+        return {"type": _JSON_TYPES[origin]}
+    inner = get_args(first)[0]
+    return {"type": "array", "items": {"type": "object"} if inner is Any else _argument_schema(inner)}
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _plain_schema(schema: Any) -> Any:
+    """A generated schema without the titles and descriptions that only cost tokens."""
+    if isinstance(schema, dict):
+        return {
+            name: {key: _plain_schema(one) for key, one in value.items()} if name == "properties" else _plain_schema(value)
+            for name, value in schema.items()
+            if name not in ("title", "description")
+        }
+    return [_plain_schema(one) for one in schema] if isinstance(schema, list) else schema
+
+
+@cache
+def arguments_model(tool_name: str) -> type[BaseModel]:
+    """A model that takes the tool's arguments and refuses all others, made when the tool is first called."""
+    tool = next(tool for tool in TOOLS if tool.name == tool_name)
+    fields: dict[str, Any] = {
+        name: (
+            parameter.annotation | None if parameter.default is not inspect.Parameter.empty else parameter.annotation,
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in parameters(tool).items()
+    }
+    return create_model(tool.name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def read_arguments(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, checked. Raises InvalidArgument in a sentence that names what is wrong."""
+    try:
+        checked = arguments_model(tool.name).model_validate(dict(given))
+    except ValidationError as error:
+        raise InvalidArgument(_complaint(tool, error)) from None
+    # A null is what some hosts send for an argument that they leave out.
+    return {name: getattr(checked, name) for name in given if given[name] is not None}
+
+
+def _complaint(tool: Tool, error: ValidationError) -> str:
+    told = []
+    for problem in error.errors(include_url=False, include_context=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "arguments"
+        if problem["type"] == "extra_forbidden":
+            told.append(f"{tool.name} has no argument {name!r:.60}; it takes {', '.join(parameters(tool))}.")
+        elif problem["type"] == "missing":
+            told.append(f"{name} is required.")
+        else:
+            schema = _argument_schema(parameters(tool)[name].annotation)
+            kind = f"one of {', '.join(schema['enum'])}" if "enum" in schema else f"of type {schema['type']}"
+            told.append(f"{name} must be {kind}.")
+    return " ".join(dict.fromkeys(told))
+
+
+# Calls
+
+
+async def call(tool: Tool, memory: Memory, given: Mapping[str, Any]) -> mcp.CallToolResult:
+    """Run a tool. Raises BackscrollError."""
+    arguments = read_arguments(tool, given)
+    method: Callable[..., Awaitable[Any]] = getattr(memory, tool.name)
+    answer = await method(**arguments)
+    if isinstance(answer, Page):
+        if arguments.get("format") == "json":
+            found = page_json(answer)
+            return _result(compact(found), found)
+        return _result(page_text(answer), None)
+    assert tool.said is not None
+    return _result(tool.said(answer), answer.model_dump(mode="json", exclude_none=True))
+
+
+def _result(text: str, structured: dict[str, Any] | None) -> mcp.CallToolResult:
+    content: list[mcp.ContentBlock] = [mcp.TextContent(type="text", text=text)]
+    return mcp.CallToolResult(content=content, structured_content=structured)
+
+
+def failed(text: str) -> mcp.CallToolResult:
+    return mcp.CallToolResult(content=[mcp.TextContent(type="text", text=text)], is_error=True)
