@@ -13,15 +13,8 @@ from typing import Any
 
 import pytest
 
-from backscroll.front import (
-    LINE_OVERHEAD_BYTES,
-    QUEUE_BYTES,
-    SNAPSHOTS_KEPT,
-    Front,
-    Snapshot,
-    keep_snapshot,
-    snapshot_path,
-)
+from backscroll.front import LINE_OVERHEAD_BYTES, QUEUE_BYTES, Front
+from backscroll.snapshot import SNAPSHOTS_KEPT, Snapshot, keep_snapshot, snapshot_path
 from fixtures.front_client import (
     ENVELOPE,
     HELLO,

@@ -23,9 +23,12 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.server.lowlevel import Server
 
-from backscroll import stdio
-from backscroll.front import STATIC_LISTS, Front, Snapshot
-from backscroll.stdio import MAX_IN_FLIGHT, serve, take_snapshot
+from backscroll import streams
+from backscroll.front import Front
+from backscroll.snapshot import Snapshot
+from backscroll.stdio import serve, take_snapshot
+from backscroll.streams import MAX_IN_FLIGHT
+from backscroll.wire import STATIC_LISTS
 from fixtures.front_client import (
     ENVELOPE,
     HELLO,
@@ -412,7 +415,7 @@ async def test_calls_in_flight_end_before_the_server_does(snapshot: Path, tmp_pa
 
 
 async def test_eof_is_kept_from_the_sdk_while_a_call_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdio, "DRAIN_SECONDS", math.inf)
+    monkeypatch.setattr(streams, "DRAIN_SECONDS", math.inf)
 
     async def call_tool(_ctx: Any, _params: Any) -> types.CallToolResult:
         await anyio.wait_all_tasks_blocked()  # on this call alone
@@ -423,7 +426,7 @@ async def test_eof_is_kept_from_the_sdk_while_a_call_runs(monkeypatch: pytest.Mo
 
 
 async def test_nobody_waits_for_a_call_that_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdio, "DRAIN_SECONDS", math.inf)
+    monkeypatch.setattr(streams, "DRAIN_SECONDS", math.inf)
 
     async def call_tool(_ctx: Any, _params: Any) -> types.CallToolResult:
         await anyio.sleep_forever()
@@ -435,7 +438,7 @@ async def test_nobody_waits_for_a_call_that_was_cancelled(monkeypatch: pytest.Mo
 
 
 async def test_a_call_that_never_ends_is_given_up_after_eof(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stdio, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(streams, "DRAIN_SECONDS", 0.05)
 
     async def call_tool(_ctx: Any, _params: Any) -> types.CallToolResult:
         await anyio.sleep_forever()
