@@ -40,7 +40,7 @@ class Cursors:
         plain = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
         deflated = zlib.compress(plain, 9, -15)
         body = _DEFLATED + deflated if len(deflated) < len(plain) else _PLAIN + plain
-        return base64.urlsafe_b64encode(self._mac(tool, body) + body).rstrip(b"=").decode()
+        return _spelled(self._mac(tool, body) + body)
 
     def read(self, tool: str, cursor: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Arguments and position. Raises InvalidArgument for a cursor that is not one of this user's for this tool."""
@@ -55,7 +55,8 @@ class Cursors:
         except ValueError:
             raise refused from None
         mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        if not body or mac != self._mac(tool, body):
+        # The last letter has bits to spare: only one spelling of a cursor is the one that was given.
+        if _spelled(raw) != cursor or not body or mac != self._mac(tool, body):
             raise refused
         # The MAC vouches for what follows: it was written by `make`.
         plain = zlib.decompress(body[1:], -15) if body[:1] == _DEFLATED else body[1:]
@@ -65,3 +66,7 @@ class Cursors:
     def _mac(self, tool: str, body: bytes) -> bytes:
         bound = f"{tool}\0{self._user_id}\0".encode("utf-8", "replace")
         return blake2b(bound + body, key=self._key, digest_size=_MAC_BYTES).digest()
+
+
+def _spelled(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from .answers import Format, Page
 from .errors import InvalidArgument
@@ -13,7 +13,8 @@ MIN_TOKENS, MAX_TOKENS = 200, 20_000
 CHARS_PER_TOKEN = 6
 """Read this many characters for each token of the budget: prose has four or five, code three."""
 
-P = TypeVar("P", bound=Page)
+NO_ROOM = "[cut: ask again with a larger max_tokens or shorter arguments]"
+"""Stands for a cursor that the budget cannot hold, since the arguments in it are too long."""
 
 
 class Budget:

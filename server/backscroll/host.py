@@ -20,7 +20,7 @@ def host_of(meta: Mapping[str, Any] | None, environ: Mapping[str, str], cwd: str
     """Session and project from a request's `_meta`, else from the environment, else from the working folder."""
     turn = _mapping((meta or {}).get(_CODEX_TURN))
     told = [(meta or {}).get(name) for name in _META_SESSION]
-    told += [turn.get("session_id"), turn.get("thread_id"), environ.get(_CLAUDE_SESSION)]
+    told += [turn.get("thread_id"), turn.get("session_id"), environ.get(_CLAUDE_SESSION)]
     workspaces = list(_mapping(turn.get("workspaces")))
     projects = [workspaces[0] if len(workspaces) == 1 else None, environ.get(_CLAUDE_PROJECT), cwd]
     return Host(

@@ -36,6 +36,7 @@ from .recall.listing import Listing
 from .recall.reading import asked, at_ms, handle, moment, now_ms, whole
 from .recall.searching import MAX_QUERY_CHARS, Searching
 from .recall.searching import TOOL as SEARCH
+from .policy import without_private, without_private_in
 from .recording import Recording, check_id, moment_of, normalise, prepare, size_of
 from .store import Recorded, SessionFilter, Store
 from .store.opening import open_store
@@ -103,7 +104,7 @@ class Backscroll:
         if store is not None:
             await store.close()
 
-    def memory(self, user_id: str, *, source: str = "mcp", host: Host | None = None) -> "Memory":
+    def memory(self, user_id: str, *, source: str = "api", host: Host | None = None) -> "Memory":
         """The sessions of one user. `source` marks what this memory records."""
         return Memory(self, user_id, source=source, host=host or Host())
 
@@ -253,7 +254,10 @@ class Memory:
         call = asked(reader, SEARCH, cursor, given, {"query": ""})
         now = (call.position or {}).get("t") or now_ms()
         told = {name: call.arguments.get(name) for name in given}
-        since_at, until_at = moment("since", told.pop("since"), at_ms(now)), moment("until", told.pop("until"), at_ms(now))
+        since_at, until_at = (
+            moment("since", told.pop("since"), at_ms(now)),
+            moment("until", told.pop("until"), at_ms(now)),
+        )
         searching = Searching(
             arguments=call.arguments,
             query=told.pop("query") or "",
@@ -499,7 +503,12 @@ class Memory:
         return _receipt(recorded)
 
     async def record(
-        self, runs: Sequence[NewRun], *, imported: bool = False, restore: bool = False, how: Recording | None = None
+        self,
+        runs: Sequence[NewRun],
+        *,
+        imported: bool = False,
+        restore: bool = False,
+        how: Recording | None = None,
     ) -> list[Recorded]:
         """Record normalised runs in one transaction. Imported ones leave deleted sessions deleted, unless `restore`."""
         how = how or self._app.recording
@@ -520,7 +529,11 @@ class Memory:
         chosen = self._app.settings
         for session_id, uncovered in {one.session_id: one.uncovered for one in recorded}.items():
             self._app.changed(self.user_id, session_id)
-            if chosen.enable_session_summaries and not imported and uncovered >= chosen.summary_after_messages:
+            if (
+                chosen.enable_session_summaries
+                and not imported
+                and uncovered >= chosen.summary_after_messages
+            ):
                 self._app.summarize_later(self.user_id, session_id)
         return recorded
 
@@ -552,19 +565,21 @@ class Memory:
                 await self.store.save_summary_error(self.user_id, ref, str(error))
                 raise
         else:
-            text = clean_text(_text("summary", summary, 100_000)).strip()
+            text = without_private(_text("summary", summary, 100_000)).strip()
             if not text:
                 raise InvalidArgument("summary is empty. Write one, or leave it out to have one made.")
             session, made = await self.store.save_summary(
                 self.user_id,
                 ref,
                 summary=text,
-                topics=[clean_text(str(topic)) for topic in topics or ()],
+                topics=[without_private(clean_text(str(topic))) for topic in topics or ()],
                 made_by="agent",
                 last_seq=None,
             )
         self._app.changed(self.user_id, session.session_id)
-        return SummaryReceipt(session_id=session.session_id, session=session.session, summary=made, resolved=resolved)
+        return SummaryReceipt(
+            session_id=session.session_id, session=session.session, summary=made, resolved=resolved
+        )
 
     async def update_session(
         self,
@@ -581,9 +596,9 @@ class Memory:
         session = await self.store.update_session(
             self.user_id,
             handle(session_id)[0],
-            title=None if title is None else clean_text(_text("title", title, 1_000)).strip() or None,
-            state=clean_json(_object("state", state)),
-            metadata=clean_json(_object("metadata", metadata)),
+            title=None if title is None else without_private(_text("title", title, 1_000)).strip() or None,
+            state=without_private_in(clean_json(_object("state", state))),
+            metadata=without_private_in(clean_json(_object("metadata", metadata))),
             archived=None if archived is None else _flag("archived", archived),
         )
         self._app.changed(self.user_id, session.session_id)
@@ -598,7 +613,11 @@ class Memory:
             raise InvalidArgument("new_session_id must not begin with #: that names a session by its number.")
         ref, seq = handle(session_id)
         forked = await self.store.fork_session(
-            self.user_id, ref, seq, new_session_id=new_session_id, title=None if title is None else clean_text(title)
+            self.user_id,
+            ref,
+            seq,
+            new_session_id=new_session_id,
+            title=None if title is None else without_private(_text("title", title, 1_000)).strip() or None,
         )
         self._app.changed(self.user_id, forked.session.session_id)
         return ForkReceipt(
@@ -609,12 +628,16 @@ class Memory:
             title=forked.session.shown_title,
         )
 
-    async def delete_session(self, session_id: str, *, forks: Forks = "refuse", purge: bool = False) -> DeleteReceipt:
+    async def delete_session(
+        self, session_id: str, *, forks: Forks = "refuse", purge: bool = False
+    ) -> DeleteReceipt:
         """Delete a session and all that hangs on it. `purge` also rewrites the file, and says what it found after."""
         _one_of("forks", forks, get_args(Forks))
         ref, seq = handle(session_id)
         if seq is not None:
-            raise InvalidArgument(f"{session_id} names a message. delete_session takes a session, such as {ref}.")
+            raise InvalidArgument(
+                f"{session_id} names a message. delete_session takes a session, such as {ref}."
+            )
         deleted = await self.store.delete_session(self.user_id, ref, forks=forks)
         self._app.changed(self.user_id, deleted.session.session_id)
         told = "purge pending: deleted text may stay in the file's free pages and index until purge=true"
@@ -707,7 +730,9 @@ def _text(name: str, value: Any, max_chars: int) -> str:
     if not isinstance(value, str):
         raise InvalidArgument(f"{name} must be text.")
     if len(value) > max_chars:
-        raise InvalidArgument(f"{name} has {len(value):,} characters; at most {max_chars:,} are taken. Shorten it.")
+        raise InvalidArgument(
+            f"{name} has {len(value):,} characters; at most {max_chars:,} are taken. Shorten it."
+        )
     return clean_text(value)
 
 

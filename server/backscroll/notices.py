@@ -20,13 +20,14 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, Res
 
 from .errors import BackscrollError
 from .memory import Backscroll, Memory
-from .resources import RECENT
+from .resources import LISTED_SUMMARIES, RECENT
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LIST = "resources/list"
 """Not a URI: the key of the list itself among what is watched."""
+_UNKNOWN = object()
 
 
 class Notices:
@@ -55,18 +56,18 @@ class Notices:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    def meet(self, session: ServerSession, *, legacy: bool) -> None:
+    async def meet(self, session: ServerSession, *, legacy: bool) -> None:
         """Remember a connection of the old era: there, list changes go to whoever is connected."""
         if legacy and self._legacy is None:
             self._legacy = session
-            self._watched[LIST] += 1
-            self._moved.set()
+            await self._watch(LIST)
 
     async def subscribe(self, ctx: ServerRequestContext[Any], params: mcp.SubscribeRequestParams) -> mcp.EmptyResult:
         uri = str(params.uri)
-        if uri not in self._subscribed:
-            await self._watch(uri)
+        known = uri in self._subscribed
         self._subscribed[uri] = ctx.session
+        if not known:
+            await self._watch(uri)
         return mcp.EmptyResult()
 
     async def unsubscribe(
@@ -83,18 +84,21 @@ class Notices:
         uris = [str(uri) for uri in wanted.resource_subscriptions or ()]
         if wanted.resources_list_changed:
             uris.append(LIST)
-        for uri in uris:
-            await self._watch(uri)
+        counted = []
         try:
+            for uri in uris:
+                counted.append(uri)  # before it waits, where it may be cancelled
+                await self._watch(uri)
             return await self._listen(ctx, params)
         finally:
-            for uri in uris:
+            for uri in counted:
                 self._unwatch(uri)
 
     async def _watch(self, uri: str) -> None:
         self._watched[uri] += 1
         if uri not in self._prints:
             self._prints[uri] = await self._fingerprint(uri)
+        self._moved.set()  # polling may have to begin
 
     def _unwatch(self, uri: str) -> None:
         self._watched[uri] -= 1
@@ -117,15 +121,19 @@ class Notices:
                     await self._announce()
             except BackscrollError as error:
                 logger.debug("change notices: %s", error)
+            except Exception:
+                # The edge of a task of its own: a client that is gone must not end the others' notices.
+                logger.warning("a change notice was not delivered", exc_info=True)
 
     async def _announce(self) -> None:
         for uri in list(self._watched):
-            known = uri in self._prints
+            before = self._prints.get(uri, _UNKNOWN)
             found = await self._fingerprint(uri)
-            if known and self._prints[uri] != found:
+            if uri not in self._watched:
+                continue
+            self._prints[uri] = found
+            if before is not _UNKNOWN and before != found:
                 await self._tell(uri)
-            if uri in self._watched:
-                self._prints[uri] = found
 
     async def _tell(self, uri: str) -> None:
         if uri == LIST:
@@ -141,7 +149,7 @@ class Notices:
         """What changes when the resource does; None where there is no such resource for this user."""
         try:
             if uri == LIST:
-                return [s.session for s in await self._memory.summarized_sessions(20)]
+                return [(s.session, s.shown_title) for s in await self._memory.summarized_sessions(LISTED_SUMMARIES)]
             if uri == RECENT:
                 page = await self._memory.list_sessions(limit=20, max_tokens=20_000)
                 return [(line.session, line.title, line.messages, line.last_activity_at) for line in page.sessions]
@@ -152,4 +160,8 @@ class Notices:
             summary = await self._memory.get_summary(name)
             return session, None if summary is None else summary.version
         except BackscrollError:
+            return None
+        except Exception:
+            # Whatever is wrong with it, the call that reads it will say; a notice is no reason to fail.
+            logger.debug("no fingerprint", exc_info=True)
             return None

@@ -59,7 +59,7 @@ class BackscrollServer(Server[Any]):
 async def opened(settings: Settings) -> AsyncIterator[Server[Any]]:
     """The server over the configured database. Raises what opening the database raises."""
     async with Backscroll(settings=settings) as app:
-        memory = app.memory(settings.user)
+        memory = app.memory(settings.user, source="mcp")
         notices = Notices(app, memory)
         async with notices.running():
             yield build_server(memory, notices, profile=settings.profile, sends_text=bool(settings.sends_text_to()))
@@ -74,8 +74,8 @@ def build_server(
     templates = resources.templates()
     folder = working_folder()
 
-    def met(ctx: Context) -> Memory:
-        notices.meet(ctx.session, legacy=ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS)
+    async def met(ctx: Context) -> Memory:
+        await notices.meet(ctx.session, legacy=ctx.protocol_version in HANDSHAKE_PROTOCOL_VERSIONS)
         return memory.at(host_of(ctx.meta, os.environ, folder))
 
     async def list_tools(ctx: Context, params: mcp.PaginatedRequestParams | None) -> mcp.ListToolsResult:
@@ -87,13 +87,13 @@ def build_server(
         if tool is None:
             raise MCPError(mcp.INVALID_PARAMS, f"No tool {params.name!r:.80}. There are {', '.join(offered)}.")
         try:
-            return await tools.call(tool, met(ctx), params.arguments or {})
+            return await tools.call(tool, await met(ctx), params.arguments or {})
         except BackscrollError as error:
             logger.info("%s refused: %s", tool.name, type(error).__name__)
             return tools.failed(str(error))
         except Exception as error:
             logger.exception("%s failed", tool.name)
-            return tools.failed(f"Backscroll failed inside ({type(error).__name__}). Its standard error says more.")
+            return tools.failed(_inside(error))
         finally:
             # Not before the first answer: building the encoding holds the interpreter for a tenth of a second.
             if not counter.ready:
@@ -101,7 +101,7 @@ def build_server(
 
     async def list_resources(ctx: Context, params: mcp.PaginatedRequestParams | None) -> mcp.ListResourcesResult:
         _first_page(params)
-        return mcp.ListResourcesResult(resources=await _or_refuse(resources.listed(met(ctx))))
+        return mcp.ListResourcesResult(resources=await _or_refuse(resources.listed(await met(ctx))))
 
     async def list_templates(
         ctx: Context, params: mcp.PaginatedRequestParams | None
@@ -111,19 +111,19 @@ def build_server(
 
     async def read_resource(ctx: Context, params: mcp.ReadResourceRequestParams) -> mcp.ReadResourceResult:
         uri = str(params.uri)
-        return mcp.ReadResourceResult(contents=[await _or_refuse(resources.read(met(ctx), uri), uri=uri)])
+        return mcp.ReadResourceResult(contents=[await _or_refuse(resources.read(await met(ctx), uri), uri=uri)])
 
     async def list_prompts(ctx: Context, params: mcp.PaginatedRequestParams | None) -> mcp.ListPromptsResult:
         _first_page(params)
         return mcp.ListPromptsResult(prompts=prompts.listed())
 
     async def get_prompt(ctx: Context, params: mcp.GetPromptRequestParams) -> mcp.GetPromptResult:
-        return await _or_refuse(prompts.rendered(met(ctx), params.name, params.arguments or {}))
+        return await _or_refuse(prompts.rendered(await met(ctx), params.name, params.arguments or {}))
 
     async def complete(ctx: Context, params: mcp.CompleteRequestParams) -> mcp.CompleteResult:
         in_uri = isinstance(params.ref, mcp.ResourceTemplateReference)
         asked = params.argument
-        found = await _or_refuse(prompts.completed(met(ctx), asked.name, asked.value, in_uri=in_uri))
+        found = await _or_refuse(prompts.completed(await met(ctx), asked.name, asked.value, in_uri=in_uri))
         return mcp.CompleteResult(completion=found)
 
     server = BackscrollServer(
@@ -164,3 +164,11 @@ async def _or_refuse(work: Awaitable[T], *, uri: str | None = None) -> T:
         theirs = isinstance(error, NotFound | InvalidArgument | Conflict)
         code = mcp.INVALID_PARAMS if theirs else mcp.INTERNAL_ERROR
         raise MCPError(code, str(error), None if uri is None else {"uri": uri}) from error
+    except Exception as error:
+        # The SDK would hand the error's own words to the client, and those may quote what was recorded.
+        logger.exception("a request failed")
+        raise MCPError(mcp.INTERNAL_ERROR, _inside(error)) from None
+
+
+def _inside(error: Exception) -> str:
+    return f"Backscroll failed inside ({type(error).__name__}). Nothing is lost; its standard error says where."

@@ -57,6 +57,13 @@ def _config_folder() -> Path:
 def _log_to_stderr() -> None:
     """Warnings go to stderr; the SDK's loggers too, and none of them carries message text."""
     import logging  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
 
-    line = "backscroll: %(levelname)s %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=line)
+    class Formatter(logging.Formatter):
+        def formatException(self, ei: Any) -> str:  # noqa: N802
+            # Where it happened and its kind: what an error says may quote what was recorded.
+            return f"{''.join(traceback.format_tb(ei[2]))}{ei[0].__name__}"
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter("backscroll: %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

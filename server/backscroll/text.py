@@ -14,6 +14,8 @@ _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 MAX_DEPTH = 64
 """Nested JSON deeper than this is kept as its text: parsers along the way give up at various depths."""
 
+MAX_INT_BITS = 8_192
+
 
 def clean_text(text: str) -> str:
     """The text with NUL as `␀`, surrogate pairs joined and lone surrogates as `\ufffd`; usually the same object."""
@@ -27,8 +29,11 @@ def clean_json(value: Any, depth: int = 0) -> Any:
     """A value as JSON can hold it: clean strings, string keys, finite numbers, bounded depth."""
     if isinstance(value, str):
         return clean_text(value)
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        # Python refuses to write, and to read back, integers of more than some 4,300 digits.
+        return value if value.bit_length() < MAX_INT_BITS else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if depth >= MAX_DEPTH:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..answers import ToolCallLine, ToolCallPage
-from ..fitting import Budget, cut_words, leading, nonce, shares
+from ..fitting import NO_ROOM, Budget, cut_words, leading, nonce, shares
 from ..models import ToolCall
 from ..policy import FENCE_SENTENCE
 from ..render import tool_call_lines
 from ..store import CallsFound, CallWindow
-from .reading import Reader
+from .listing import shortened
+from .reading import Reader, few_words
 
 TOOL = "get_tool_call_history"
 MARK_TOKENS = 60
@@ -33,7 +34,7 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
     window = CallWindow(
         session=calls.session,
         tool_name=calls.tool_name,
-        query=calls.query,
+        query=few_words(calls.query),
         status=calls.status,
         after=tuple(position["a"]) if "a" in position else None,
         as_of=position.get("n"),
@@ -150,11 +151,26 @@ def _cut_first(
 
 
 def _lean(page: ToolCallPage, budget: Budget) -> ToolCallPage:
-    for leave_out in ({"run_id": None, "agent": None, "duration_ms": None}, {"created_at": None, "tool_call_id": ""}):
+    """For a very small budget: what a handle can bring back goes first, then a result that reading on leads to."""
+    for leave_out in (
+        {"run_id": None, "agent": None, "duration_ms": None},
+        {"created_at": None, "tool_call_id": ""},
+        {"result": None, "result_cut": None},
+    ):
+        if "result" in leave_out and not any(call.cut for call in page.tool_calls):
+            continue
         page = page.model_copy(update={"tool_calls": tuple(c.model_copy(update=leave_out) for c in page.tool_calls)})
         if budget.holds(page):
             return page
-    return page.model_copy(update={"session_id": None, "coverage": None})
+    named = (c.model_copy(update={"tool_name": shortened(c.tool_name, 40)}) for c in page.tool_calls)
+    page = page.model_copy(update={"session_id": None, "coverage": None, "tool_calls": tuple(named)})
+    if budget.holds(page):
+        return page
+    marked = tuple(
+        call.model_copy(update={"cut": call.cut and NO_ROOM, "result_cut": call.result_cut and NO_ROOM})
+        for call in page.tool_calls
+    )
+    return page.model_copy(update={"tool_calls": marked, "next_cursor": None})
 
 
 async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[str, Any]) -> ToolCallPage:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..answers import CallLine, ChatPage, MessageLine
-from ..fitting import Budget, cut_words, nonce, shares
+from ..fitting import NO_ROOM, Budget, cut_words, nonce, shares
 from ..models import Message
 from ..policy import FENCE_SENTENCE
 from ..render import message_lines
@@ -319,7 +319,11 @@ def lean(page: ChatPage, budget: Budget) -> ChatPage:
         if budget.holds(page):
             return page
     calls = {"tool_calls": (), "tool_name": None}
-    return page.model_copy(update={"messages": tuple(m.model_copy(update=calls) for m in page.messages[:1])})
+    page = page.model_copy(update={"messages": tuple(m.model_copy(update=calls) for m in page.messages[:1])})
+    if budget.holds(page):
+        return page
+    marked = tuple(m.model_copy(update={"cut": m.cut and NO_ROOM}) for m in page.messages)
+    return page.model_copy(update={"messages": marked, "next_cursor": None, "previous_cursor": None})
 
 
 def _cursor(reader: Reader, chat: Chat, position: dict[str, Any], as_of: int) -> str:

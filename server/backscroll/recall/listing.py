@@ -1,19 +1,21 @@
 """`list_sessions`: newest activity first."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from ..answers import SessionLine, SessionPage
-from ..fitting import Budget, leading, nonce
+from ..answers import SearchPage, SessionLine, SessionPage
+from ..fitting import NO_ROOM, Budget, leading, nonce
 from ..models import Session
 from ..policy import FENCE_SENTENCE
 from ..render import session_line
 from ..store import SessionFilter
-from .reading import Reader
+from .reading import Reader, few_words
 
 TOOL = "list_sessions"
 TITLE_CHARS = 120
 PREVIEW_CHARS = 200
+
+P = TypeVar("P", SessionPage, SearchPage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ async def session_page(reader: Reader, listing: Listing, budget: Budget) -> Sess
     position = listing.position or {}
     found = await reader.store.sessions(
         reader.user_id,
-        listing.where,
+        replace(listing.where, query=few_words(listing.where.query)),
         limit=listing.limit + 1,
         after=tuple(position["a"]) if "a" in position else None,
         as_of=position.get("n"),
@@ -87,8 +89,9 @@ def shortened(text: str, chars: int) -> str:
     return line if len(line) <= chars else f"{line[: chars - 1].rstrip()}…"
 
 
-def lean(page: SessionPage, budget: Budget) -> SessionPage:
+def lean(page: P, budget: Budget) -> P:
     """For a very small budget: one session, and only what names it."""
+    assert page.sessions
     line = page.sessions[0].model_copy(update={"opening": None, "last_answer": None, "agent": None})
     for chars in (40, 10):
         line = line.model_copy(
@@ -101,4 +104,5 @@ def lean(page: SessionPage, budget: Budget) -> SessionPage:
         page = page.model_copy(update={"sessions": (line,)})
         if budget.holds(page):
             return page
-    return page
+    # The cursor holds the query and the filters: where they alone are too long, ask again with more room.
+    return page.model_copy(update={"next_cursor": None, "coverage": NO_ROOM})

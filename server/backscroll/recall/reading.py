@@ -13,6 +13,8 @@ from ..fitting import Budget
 from ..store import Store
 from ..tokens import TokenCounter
 
+MAX_WORDS = 64
+
 _HANDLE = re.compile(r"(#\d{1,15})\.(\d{1,15})")
 _AGO = re.compile(r"(\d{1,6})\s*([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -90,6 +92,11 @@ def whole(name: str, value: int | None, low: int, high: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidArgument(f"{name} must be a whole number from {low} to {high:,}.")
     return value
+
+
+def few_words(query: str | None) -> str | None:
+    """The words of a query, each once, and no more of them than one statement can hold."""
+    return None if query is None else " ".join(list(dict.fromkeys(query.split()))[:MAX_WORDS])
 
 
 def now_ms() -> int:

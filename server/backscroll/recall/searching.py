@@ -12,6 +12,7 @@ from ..policy import FENCE_SENTENCE
 from ..render import hit_line, one_line, session_line
 from ..store import FoundMessage, Search, SearchResult, SessionFilter, Term
 from ..tokens import estimate
+from .listing import lean as lean_sessions
 from .listing import line_of as session_line_of
 from .listing import shortened
 from .reading import Reader
@@ -93,7 +94,7 @@ def _hits_page(
     terms: tuple[Term, ...],
 ) -> SearchPage:
     one_session = result.session is not None
-    hits = [_hit(found, terms, one_session=one_session) for found in result.found]
+    hits = [hit_of(found, terms, one_session=one_session) for found in result.found]
 
     def page(taken: int) -> SearchPage:
         following = None
@@ -137,7 +138,7 @@ def _unpacked(differences: list[int]) -> tuple[int, ...]:
     return tuple(keys)
 
 
-def _hit(found: FoundMessage, terms: tuple[Term, ...], *, one_session: bool) -> Hit:
+def hit_of(found: FoundMessage, terms: tuple[Term, ...], *, one_session: bool) -> Hit:
     message = found.message
     text = searched_text(message)
     tool_name = message.tool_name
@@ -239,10 +240,7 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
     while taken > 1 and not budget.holds(page(taken)):
         taken -= 1
     made = page(taken)
-    if budget.holds(made):
-        return made
-    short = made.sessions[0].model_copy(update={"opening": None, "last_answer": None, "project": None}) if made.sessions else None
-    return made.model_copy(update={"sessions": (short,)})
+    return made if budget.holds(made) else lean_sessions(made, budget)
 
 
 def _lean(page: SearchPage, budget: Budget) -> SearchPage:

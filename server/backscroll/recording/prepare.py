@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import policy
 from ..errors import InvalidArgument, LimitExceeded
-from ..models import NewMedia, NewMessage, NewRun
+from ..models import NewMedia, NewMessage, NewRun, NewToolCall
 from ..store import PreparedMedia, PreparedMessage, PreparedRun
 from ..store.arrival import Arrived
 from ..text import clean_json, clean_text
@@ -39,6 +39,7 @@ class Recording:
 
 def prepare(run: NewRun, how: Recording, *, now: datetime, imported: bool = False) -> PreparedRun:
     """Raises LimitExceeded, InvalidArgument."""
+    run = run.model_copy(update={"messages": tuple(map(_cleaned, run.messages))})
     _check_limits(run, how)
     _check_ids(run)
     arrived = [
@@ -55,7 +56,12 @@ def prepare(run: NewRun, how: Recording, *, now: datetime, imported: bool = Fals
             (messages[i],), removed[i] = policy.scrub_media([message])
     return PreparedRun(
         messages=tuple(
-            _prepared(message, arrived[i], removed[i], kept=how.store_tool_messages or not policy.is_tool_message(message))
+            _prepared(
+                message,
+                arrived[i],
+                removed[i],
+                kept=how.store_tool_messages or not policy.is_tool_message(message),
+            )
             for i, message in enumerate(messages)
         ),
         session_id=run.session_id,
@@ -68,9 +74,9 @@ def prepare(run: NewRun, how: Recording, *, now: datetime, imported: bool = Fals
         project=_name(run.project),
         source=run.source,
         metrics=metrics,
-        metadata=clean_json(run.metadata),
-        session_metadata=clean_json(run.session_metadata),
-        state=clean_json(run.state),
+        metadata=policy.without_private_in(clean_json(run.metadata)),
+        session_metadata=policy.without_private_in(clean_json(run.session_metadata)),
+        state=policy.without_private_in(clean_json(run.state)),
         started_at=run.started_at,
         ended_at=run.ended_at,
         recorded_at=now,
@@ -83,9 +89,15 @@ def counted_tokens(messages: Sequence[NewMessage]) -> dict[str, Any]:
     """Tokens of a run whose caller told none: what the assistant wrote is output, all else is input."""
     spent = {"input_tokens": 0, "output_tokens": 0}
     for message in messages:
-        texts = [message.text, message.reasoning, *(f"{c.tool_name} {c.arguments}" for c in message.tool_calls)]
+        texts = [
+            message.text,
+            message.reasoning,
+            *(f"{c.tool_name} {c.arguments}" for c in message.tool_calls),
+        ]
         told = "output_tokens" if message.role == "assistant" else "input_tokens"
-        spent[told] += sum(counter.count(t) if len(t) <= EXACT_COUNT_CHARS else estimate(t) for t in texts if t)
+        spent[told] += sum(
+            counter.count(t) if len(t) <= EXACT_COUNT_CHARS else estimate(t) for t in texts if t
+        )
     return {**spent, "total_tokens": sum(spent.values()), "estimated": True}
 
 
@@ -95,8 +107,46 @@ def size_of(run: NewRun) -> int:
 
 
 def _size_of(message: NewMessage) -> int:
-    size = len(message.text) + len(message.reasoning) + sum(len(call.arguments) for call in message.tool_calls)
-    return size + sum(len(media.data or b"") for media in message.media)
+    return _text_bytes(message) + sum(len(media.data or b"") for media in message.media)
+
+
+def _text_bytes(message: NewMessage) -> int:
+    """UTF-8 bytes of a message's texts and payload."""
+    texts = [message.text, message.reasoning, *(call.arguments for call in message.tool_calls)]
+    if message.payload is not None:
+        texts.append(_dumped(message.payload))
+    return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def _dumped(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def _cleaned(message: NewMessage) -> NewMessage:
+    """Importers hand in messages of their own making: what no store can hold is mended here for them too."""
+    update: dict[str, Any] = {}
+    for name in ("text", "reasoning", "tool_call_id", "tool_name"):
+        old = getattr(message, name)
+        if old and (new := clean_text(old)) is not old:
+            update[name] = new
+    if message.tool_calls:
+        update["tool_calls"] = tuple(map(_cleaned_call, message.tool_calls))
+        if message.role != "assistant":
+            # Only an assistant calls tools; who else seems to is kept as told.
+            update["payload"] = {
+                **(message.payload or {}),
+                "tool_calls": [c.model_dump() for c in update.pop("tool_calls")],
+            }
+            update["tool_calls"] = ()
+    if message.payload is not None or "payload" in update:
+        update["payload"] = clean_json(update.get("payload", message.payload))
+    return message.model_copy(update=update) if update else message
+
+
+def _cleaned_call(call: NewToolCall) -> NewToolCall:
+    fields = {"tool_call_id": call.tool_call_id, "tool_name": call.tool_name, "arguments": call.arguments}
+    update = {name: new for name, old in fields.items() if old and (new := clean_text(old)) is not old}
+    return call.model_copy(update=update) if update else call
 
 
 def _prepared(message: NewMessage, arrived: Arrived, media_scrubbed: int, *, kept: bool) -> PreparedMessage:
@@ -111,7 +161,7 @@ def _prepared(message: NewMessage, arrived: Arrived, media_scrubbed: int, *, kep
         tool_name=message.tool_name,
         is_error=message.is_error,
         duration_ms=message.duration_ms,
-        payload=None if message.payload is None else json.dumps(message.payload, ensure_ascii=False, separators=(",", ":")),
+        payload=None if message.payload is None else _dumped(message.payload),
         created_at=message.created_at,
         kept=kept,
         media_scrubbed=media_scrubbed,
@@ -121,7 +171,9 @@ def _prepared(message: NewMessage, arrived: Arrived, media_scrubbed: int, *, kep
 def _media(media: NewMedia) -> PreparedMedia:
     if media.data is None:
         content = b"url:" + (media.url or "").encode()
-        return PreparedMedia(hashlib.sha256(content).digest(), media.mime_type, 0, None, media.url, media.name)
+        return PreparedMedia(
+            hashlib.sha256(content).digest(), media.mime_type, 0, None, media.url, media.name
+        )
     digest = hashlib.sha256(media.data).digest()
     return PreparedMedia(digest, media.mime_type, len(media.data), media.data, None, media.name)
 
@@ -134,10 +186,10 @@ def _check_limits(run: NewRun, how: Recording) -> None:
         )
     total = 0
     for i, message in enumerate(run.messages):
-        size = _size_of(message) - sum(len(media.data or b"") for media in message.media)
+        size = _text_bytes(message)
         if size > how.max_message_bytes:
             raise LimitExceeded(
-                f"messages[{i}] has {size:,} characters; max_message_bytes is {how.max_message_bytes:,}. "
+                f"messages[{i}] has {size:,} bytes; max_message_bytes is {how.max_message_bytes:,}. "
                 "Shorten it, or raise the setting."
             )
         for media in message.media:
@@ -148,7 +200,9 @@ def _check_limits(run: NewRun, how: Recording) -> None:
                 )
         total += _size_of(message)
     if total > how.max_run_bytes:
-        raise LimitExceeded(f"The run has {total:,} bytes; max_run_bytes is {how.max_run_bytes:,}. Record it as several runs.")
+        raise LimitExceeded(
+            f"The run has {total:,} bytes; max_run_bytes is {how.max_run_bytes:,}. Record it as several runs."
+        )
 
 
 MAX_ID_CHARS = 512
@@ -164,7 +218,9 @@ def check_id(name: str, value: str | None) -> None:
     if value is None:
         return
     if not value.strip() or len(value) > MAX_ID_CHARS or clean_text(value) != value:
-        raise InvalidArgument(f"{name} must have 1 to {MAX_ID_CHARS} characters, none of them NUL or a lone surrogate.")
+        raise InvalidArgument(
+            f"{name} must have 1 to {MAX_ID_CHARS} characters, none of them NUL or a lone surrogate."
+        )
 
 
 def _name(value: str | None) -> str | None:

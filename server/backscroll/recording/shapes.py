@@ -25,14 +25,14 @@ _ROLES: dict[str, Role] = {
 }  # fmt: skip
 _DATA_URI = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]*)*?;base64,(?P<data>.*)", re.DOTALL)
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text")
-_OUTPUTS = {"function_call_output": "output", "custom_tool_call_output": "output", "local_shell_call_output": "output"}
-_CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-_PLACED = frozenset(
-    {
-        "role", "content", "tool_calls", "tool_call_id", "from_history", "created_at", "reasoning_content",
-        "reasoning", "tool_name", "is_error", "tool_call_error", "duration_ms", "type",
-    }
-)  # fmt: skip
+_OUTPUTS = {
+    "function_call_output": "output",
+    "custom_tool_call_output": "output",
+    "local_shell_call_output": "output",
+}
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
+_PLACED = frozenset({"role", "content", "tool_calls", "from_history", "created_at", "type"})
+_PLACED_OF_RESULT = frozenset({"tool_call_id", "tool_name", "is_error", "tool_call_error"})
 
 
 def normalise(messages: Sequence[Any]) -> tuple[NewMessage, ...]:
@@ -41,26 +41,37 @@ def normalise(messages: Sequence[Any]) -> tuple[NewMessage, ...]:
         raise InvalidArgument("messages must be a list of objects, each with a role and content.")
     found: list[NewMessage] = []
     thoughts: list[str] = []
+    carriers: list[Any] = []
     for i, item in enumerate(messages):
         if isinstance(item, NewMessage):
             found.append(item)
             continue
         if not isinstance(item, Mapping):
-            raise InvalidArgument(f"messages[{i}] must be an object with a role and content, not {_kind(item)}.")
+            raise InvalidArgument(
+                f"messages[{i}] must be an object with a role and content, not {_kind(item)}."
+            )
         if item.get("type") == "reasoning" and "role" not in item:
             # Responses puts thought before the item that it led to.
             thoughts.append(_reasoning_of(item))
+            if rest := _rest(item, ("type", "summary", "content")):
+                carriers.append(rest)
             continue
         for message in _messages_of(item, f"messages[{i}]"):
-            if thoughts and message.role == "assistant":
-                told = "\n".join([*thoughts, message.reasoning]).strip()
-                found.append(message.model_copy(update={"reasoning": told}))
-                thoughts.clear()
+            if (thoughts or carriers) and message.role == "assistant":
+                found.append(_thoughtful(message, thoughts, carriers))
+                thoughts, carriers = [], []
             else:
                 found.append(message)
-    if thoughts:
-        found.append(NewMessage(role="assistant", reasoning="\n".join(thoughts)))
+    if thoughts or carriers:
+        found.append(_thoughtful(NewMessage(role="assistant"), thoughts, carriers))
     return tuple(_with_ids(found))
+
+
+def _thoughtful(message: NewMessage, thoughts: list[str], carriers: list[Any]) -> NewMessage:
+    """The message with the thoughts that led to it, and what else their items carried (ids, sealed content)."""
+    told = "\n".join(text for text in [*thoughts, message.reasoning] if text)
+    payload = {**(message.payload or {}), **({"reasoning_items": carriers} if carriers else {})}
+    return message.model_copy(update={"reasoning": told, "payload": payload or None})
 
 
 @dataclass
@@ -86,25 +97,40 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
     if "role" not in item:
         if isinstance(kind, str) and kind != "message":
             # Another Responses item (web_search_call, ...): kept whole, as the assistant's doing.
-            yield NewMessage(role="assistant", payload={"item": clean_json(item)}, created_at=_time(item, where))
+            yield NewMessage(
+                role="assistant", payload={"item": clean_json(item)}, created_at=_time(item, where)
+            )
             return
         raise InvalidArgument(f"{where} has no role. Use system, user, assistant or tool.")
     role = _role(item["role"], where)
     content = _read_content(item.get("content"), where)
     content.calls.extend(_chat_calls(item, where))
-    yield from content.results
+    placed = set(_PLACED)
+    for name in ("reasoning_content", "reasoning"):
+        if isinstance(item.get(name), str):
+            if item[name] and item[name] not in content.thoughts:
+                content.thoughts.append(clean_text(item[name]))
+            placed.add(name)
+    if role == "tool":
+        placed |= _PLACED_OF_RESULT
+        if not item.get("tool_name"):
+            placed.add("name")
+    if _duration(item) is not None:
+        placed.add("duration_ms")
+    payload = {
+        clean_text(str(name)): clean_json(value)
+        for name, value in item.items()
+        if name not in placed and value is not None and not _takes_media(name, value, content)
+    }
+    shared = {"created_at": _time(item, where), "from_history": item.get("from_history") is True}
     bare = not (content.texts or content.media or content.calls or content.thoughts or content.parts)
+    for n, answered in enumerate(content.results):
+        kept = {**payload, **(answered.payload or {})} if bare and n == 0 else answered.payload
+        yield answered.model_copy(update={**shared, "payload": kept or None})
     if content.results and bare:
         return
-    for name in ("reasoning_content", "reasoning"):
-        if isinstance(item.get(name), str) and item[name]:
-            content.thoughts.append(clean_text(item[name]))
-            break
-    payload = {
-        name: clean_json(value)
-        for name, value in item.items()
-        if name not in _PLACED and value is not None and not _takes_media(name, value, content)
-    }
+    if extras := _extras_of_calls(item):
+        payload["calls"] = extras
     if len(content.parts) > 1 or any(not _is_placed(part) for part in content.parts):
         payload["parts"] = content.parts
     yield NewMessage(
@@ -112,14 +138,13 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
         text="\n".join(content.texts),
         reasoning="\n".join(content.thoughts),
         media=tuple(content.media),
-        tool_calls=tuple(content.calls) if role == "assistant" else (),
+        tool_calls=tuple(content.calls),
         tool_call_id=_maybe_text(item.get("tool_call_id")) if role == "tool" else None,
         tool_name=_maybe_text(item.get("tool_name") or item.get("name")) if role == "tool" else None,
         is_error=role == "tool" and bool(item.get("is_error") or item.get("tool_call_error")),
         duration_ms=_duration(item),
-        created_at=_time(item, where),
-        from_history=item.get("from_history") is True,
         payload=payload or None,
+        **shared,
     )
 
 
@@ -157,14 +182,15 @@ def _read_part(part: Any, content: _Content, where: str) -> None:
     if kind in _TEXT_PARTS and isinstance(text, str):
         text = clean_text(text)
         content.texts.append(text)
-        rest = {name: clean_json(v) for name, v in part.items() if name not in ("type", "text") and v not in (None, [])}
-        content.parts.append({"text": len(text), **rest})
+        rest = {"type": kind} if kind == "refusal" else {}
+        content.parts.append({"text": len(text), **rest, **_rest(part, ("type", "text", "refusal"))})
     elif kind == "thinking" and isinstance(part.get("thinking"), str):
         content.thoughts.append(clean_text(part["thinking"]))
-        rest = {name: clean_json(v) for name, v in part.items() if name not in ("type", "thinking")}
-        content.parts.append({"thinking": len(part["thinking"]), **rest})
+        content.parts.append({"thinking": len(content.thoughts[-1]), **_rest(part, ("type", "thinking"))})
     elif kind == "tool_use" and isinstance(part.get("name"), str):
-        content.parts.append({"tool_call": len(content.calls)})
+        content.parts.append(
+            {"tool_call": len(content.calls), **_rest(part, ("type", "id", "name", "input"))}
+        )
         content.calls.append(
             NewToolCall(
                 tool_call_id=_maybe_text(part.get("id")),
@@ -175,7 +201,7 @@ def _read_part(part: Any, content: _Content, where: str) -> None:
     elif kind == "tool_result":
         content.results.append(_tool_result(part, where))
     elif (media := _media_of(part)) is not None:
-        content.parts.append({"media": len(content.media)})
+        content.parts.append({"media": len(content.media), **_rest_of_media(part, media)})
         content.media.append(media)
     else:
         content.parts.append(clean_json(part))
@@ -187,15 +213,19 @@ def _is_placed(part: Mapping[str, Any]) -> bool:
 
 def _tool_result(part: Mapping[str, Any], where: str) -> NewMessage:
     inner = _read_content(part.get("content"), where)
-    payload = {"parts": inner.parts} if any(not _is_placed(one) for one in inner.parts) else None
     return NewMessage(
         role="tool",
         text="\n".join(inner.texts),
         media=tuple(inner.media),
         tool_call_id=_maybe_text(part.get("tool_use_id")),
         is_error=part.get("is_error") is True,
-        payload=payload,
+        payload=_payload_of_result(inner, _rest(part, ("type", "tool_use_id", "content", "is_error"))),
     )
+
+
+def _payload_of_result(inner: _Content, rest: dict[str, Any]) -> dict[str, Any] | None:
+    told = len(inner.parts) > 1 or any(not _is_placed(one) for one in inner.parts)
+    return {**rest, **({"parts": inner.parts} if told else {})} or None
 
 
 def _chat_calls(item: Mapping[str, Any], where: str) -> Iterator[NewToolCall]:
@@ -205,7 +235,7 @@ def _chat_calls(item: Mapping[str, Any], where: str) -> Iterator[NewToolCall]:
     if not isinstance(calls, list | tuple):
         raise InvalidArgument(f"{where}.tool_calls must be a list, not {_kind(calls)}.")
     for n, call in enumerate(calls):
-        function = call.get("function") if isinstance(call, Mapping) else None
+        function = call.get("function", call.get("custom")) if isinstance(call, Mapping) else None
         told = function if isinstance(function, Mapping) else call
         name = told.get("name", told.get("tool_name")) if isinstance(told, Mapping) else None
         if not isinstance(name, str) or not name:
@@ -214,12 +244,27 @@ def _chat_calls(item: Mapping[str, Any], where: str) -> Iterator[NewToolCall]:
         yield NewToolCall(
             tool_call_id=_maybe_text(call_id),
             tool_name=clean_text(name),
-            arguments=_arguments(told.get("arguments", told.get("args"))),
+            arguments=_arguments(told.get("arguments", told.get("args", told.get("input")))),
         )
 
 
+def _extras_of_calls(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What chat calls carry beside id, name and arguments (a sealed thought, an index), by their place."""
+    found = {}
+    for n, call in enumerate(item.get("tool_calls") or ()):
+        rest = _rest(
+            call,
+            ("id", "tool_call_id", "function", "custom", "name", "tool_name", "arguments", "args", "input"),
+        )
+        if rest.get("type") == "function":
+            del rest["type"]
+        if rest:
+            found[str(n)] = rest
+    return found
+
+
 def _call_item(item: Mapping[str, Any], where: str) -> NewMessage:
-    name = item.get("name")
+    name = item.get("name", "local_shell" if item["type"] == "local_shell_call" else None)
     if not isinstance(name, str) or not name:
         raise InvalidArgument(f"{where} is a {item['type']} without a name.")
     call = NewToolCall(
@@ -227,22 +272,39 @@ def _call_item(item: Mapping[str, Any], where: str) -> NewMessage:
         tool_name=clean_text(name),
         arguments=_arguments(item.get(_CALLS[item["type"]])),
     )
+    rest = _rest(item, ("type", "name", "call_id", _CALLS[item["type"]], "created_at", "from_history"))
+    if not item.get("call_id"):
+        rest.pop("id", None)
+    if item["type"] != "function_call":
+        rest["type"] = item["type"]
     return NewMessage(
-        role="assistant", tool_calls=(call,), created_at=_time(item, where), from_history=item.get("from_history") is True
+        role="assistant",
+        tool_calls=(call,),
+        created_at=_time(item, where),
+        from_history=item.get("from_history") is True,
+        payload=rest or None,
     )
 
 
 def _output_item(item: Mapping[str, Any], where: str) -> NewMessage:
     output = item.get(_OUTPUTS[item["type"]])
-    inner = _read_content(output, where) if isinstance(output, str | list | tuple) else _Content(texts=[_arguments(output)])
+    rest = _rest(item, ("type", "call_id", _OUTPUTS[item["type"]], "is_error", "created_at", "from_history"))
+    if not item.get("call_id"):
+        rest.pop("id", None)
+    inner = (
+        _read_content(output, where)
+        if isinstance(output, str | list | tuple)
+        else _Content(texts=[_arguments(output)])
+    )
     return NewMessage(
         role="tool",
         text="\n".join(inner.texts),
         media=tuple(inner.media),
-        tool_call_id=_maybe_text(item.get("call_id")),
+        tool_call_id=_maybe_text(item.get("call_id") or item.get("id")),
         is_error=item.get("status") == "failed" or item.get("is_error") is True,
         created_at=_time(item, where),
         from_history=item.get("from_history") is True,
+        payload=_payload_of_result(inner, rest),
     )
 
 
@@ -265,6 +327,17 @@ def _arguments(value: Any) -> str:
     return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
 
 
+def _rest(part: Any, placed: tuple[str, ...]) -> dict[str, Any]:
+    """What a part says beside what was placed."""
+    if not isinstance(part, Mapping):
+        return {}
+    return {
+        clean_text(str(name)): clean_json(value)
+        for name, value in part.items()
+        if name not in placed and value is not None and value != []
+    }
+
+
 # Media
 
 
@@ -279,14 +352,18 @@ def _media_of(part: Mapping[str, Any]) -> NewMedia | None:
         source = part.get("source")
         if isinstance(source, Mapping):
             if source.get("type") == "url":
-                return _from_url(source.get("url"), "image/*" if kind == "image" else "application/octet-stream")
+                return _from_url(
+                    source.get("url"), "image/*" if kind == "image" else "application/octet-stream"
+                )
             return _from_base64(source.get("data"), source.get("media_type"), part.get("title"))
         # MCP's own image content has data and mimeType on the part.
         return _from_base64(part.get("data"), part.get("mimeType"), None)
     if kind in ("input_audio", "audio"):
         audio = part.get("input_audio", part)
         if isinstance(audio, Mapping):
-            return _from_base64(audio.get("data"), audio.get("mimeType") or f"audio/{audio.get('format') or '*'}", None)
+            return _from_base64(
+                audio.get("data"), audio.get("mimeType") or f"audio/{audio.get('format') or '*'}", None
+            )
     if kind in ("file", "input_file"):
         file = part.get("file", part)
         if isinstance(file, Mapping) and isinstance(file.get("file_data"), str):
@@ -294,6 +371,17 @@ def _media_of(part: Mapping[str, Any]) -> NewMedia | None:
             found = _from_url(data, None) if data.startswith("data:") else _from_base64(data, None, None)
             return found and found.model_copy(update={"name": _maybe_text(file.get("filename"))})
     return None
+
+
+_CARRIES_MEDIA = ("image_url", "source", "input_audio", "file")
+_OF_MEDIA = ("type", "url", "data", "file_data", "media_type", "mimeType", "format", "filename", "title")
+
+
+def _rest_of_media(part: Mapping[str, Any], media: NewMedia) -> dict[str, Any]:
+    """What a part says of its medium beside bytes or URL and type: its name, the detail asked for."""
+    inner = next((part[name] for name in _CARRIES_MEDIA if isinstance(part.get(name), Mapping)), {})
+    rest = {**_rest(inner, _OF_MEDIA), **_rest(part, (*_CARRIES_MEDIA, *_OF_MEDIA))}
+    return {**rest, **({"name": media.name} if media.name else {})}
 
 
 def _from_url(url: Any, mime_type: str | None) -> NewMedia | None:
@@ -325,7 +413,8 @@ def _takes_media(name: str, several: Any, content: _Content) -> bool:
         return False
     kind = _AGNO_MEDIA[name]
     found = [
-        _from_url(one.get("url"), kind) or _from_base64(one.get("content"), one.get("mime_type") or kind, None)
+        _from_url(one.get("url"), kind)
+        or _from_base64(one.get("content"), one.get("mime_type") or kind, None)
         for one in several
         if isinstance(one, Mapping)
     ]
@@ -387,7 +476,11 @@ def moment_of(value: Any, where: str) -> datetime | None:
 
 def _duration(item: Mapping[str, Any]) -> int | None:
     value = item.get("duration_ms")
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
+    return (
+        int(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
+        else None
+    )
 
 
 def _maybe_text(value: Any) -> str | None:

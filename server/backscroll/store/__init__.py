@@ -5,7 +5,7 @@ comes back as it was handed in: a store never scrubs. Where a method takes `max_
 than that comes back as its first part, and `text_chars` tells the whole length.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from ..models import (
     Summary,
     ToolCall,
 )
+from .archive import ArchivedRow, ArchivedSession, Restored
 from .arrival import Arrived
 
 SessionRef = str
@@ -96,6 +97,7 @@ class Recorded:
     created: bool = False
     duplicate: bool = False
     recorded: int = 0
+    tool_calls: int = 0
     history: int = 0
     scrubbed_media: int = 0
     scrubbed_tool_messages: int = 0
@@ -265,6 +267,8 @@ class ImportState:
     kept: int
     skipped: dict[str, int]
     failed: tuple[tuple[int, str], ...]
+    settled: dict[str, Any] = field(default_factory=dict)
+    """Of the counts above, those of the lines before `offset`, which will not be read again."""
 
 
 class Store(Protocol):
@@ -293,7 +297,13 @@ class Store(Protocol):
         ...
 
     async def fork_session(
-        self, user_id: str, session: SessionRef, seq: int | None, *, new_session_id: str | None, title: str | None
+        self,
+        user_id: str,
+        session: SessionRef,
+        seq: int | None,
+        *,
+        new_session_id: str | None,
+        title: str | None,
     ) -> Forked:
         """Continue a session from `seq` (its end by default) under another id; nothing is copied."""
         ...
@@ -323,7 +333,32 @@ class Store(Protocol):
 
     async def save_summary_error(self, user_id: str, session: SessionRef, error: str | None) -> None: ...
 
-    async def save_import(self, user_id: str, state: ImportState) -> None: ...
+    async def save_imports(self, user_id: str, states: Sequence[ImportState]) -> None:
+        """Note how far files were read, replacing what was noted of them before."""
+        ...
+
+    async def restore_session(
+        self,
+        user_id: str,
+        session: ArchivedSession,
+        rows: Iterable[ArchivedRow],
+        *,
+        keep_number: bool,
+        lift_tombstone: bool,
+    ) -> Restored:
+        """Take in an archived session with its rows as they are: its runs, then all else; all of it or nothing.
+
+        Where the session is here already as an earlier state of the archive, what is new is added, and the
+        title, state and metadata that were changed last stand. `keep_number`: under its own number if none
+        here has it. A deleted one stays deleted unless `lift_tombstone`. `rows` are taken from the
+        database's thread. Raises Conflict (it went on differently here, or its parent is not here), and
+        whatever `rows` raise; nothing is changed then.
+        """
+        ...
+
+    async def take_numbers(self, user_id: str, upto: int) -> int:
+        """Move the counter of session numbers to `upto` at least; return where it stood: above that, all are free."""
+        ...
 
     # Reading
 
@@ -346,7 +381,9 @@ class Store(Protocol):
         """Newest activity first. `after` is the (activity, number) of the last one shown."""
         ...
 
-    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+    async def previews(
+        self, user_id: str, sessions: Sequence[Session]
+    ) -> list[tuple[str | None, str | None]]:
         """The opening and the last answer of each session."""
         ...
 
@@ -382,6 +419,20 @@ class Store(Protocol):
     async def search(self, user_id: str, search: Search) -> SearchResult: ...
 
     async def summary(self, user_id: str, session: SessionRef) -> Summary | None: ...
+
+    async def session_numbers(self, user_id: str) -> list[int]:
+        """Of all the user's sessions, archived ones too, in order."""
+        ...
+
+    def archive(
+        self, user_id: str, sessions: Sequence[SessionRef] | None
+    ) -> AsyncGenerator[list[ArchivedRow], None]:
+        """Pages of rows of these sessions and of those they are forks of, or of all; as of one point in time.
+
+        Each session is its head, its runs, its messages with media before them, its summaries; parents
+        come before forks. Close the generator when you leave it early. Raises SessionNotFound.
+        """
+        ...
 
     async def media(self, user_id: str, media_id: str) -> StoredMedia:
         """Raises MediaNotFound."""

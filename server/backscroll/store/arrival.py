@@ -12,6 +12,11 @@ MIN_HISTORY = 2
 """A single repeated message is more often said twice than sent twice."""
 
 
+UNKNOWN = b""
+"""The digest of a message whose words are not known here: it came out of an archive, which holds what was
+stored and not what was sent. It agrees with any message in its place of its run."""
+
+
 class Arrived(NamedTuple):
     """A message as it was sent: its digest, and what the caller or its role says of it."""
 
@@ -32,14 +37,15 @@ class Plan(NamedTuple):
     """Indexes into the sending. `new` are to be stored, `history` came only as context.
 
     For a known run `verdict` tells how the sending relates to it: `same`, `grown` (its new messages
-    follow), `last_differs` (all is as before but the run's last message, sent as `new[0]`), or
-    `different`.
+    follow), `one_differs` (all is as before but one message, which may have grown), or `different`.
+    `differs` is that message's index in the sending and its position in the run.
     """
 
     new: tuple[int, ...]
     history: tuple[int, ...]
-    verdict: Literal["fresh", "same", "grown", "last_differs", "different"]
+    verdict: Literal["fresh", "same", "grown", "one_differs", "different"]
     suspected_repeat: bool = False
+    differs: tuple[int, int] = (-1, -1)
 
 
 def plan(
@@ -61,13 +67,15 @@ def plan(
     for new in candidates:
         digests = [sent[i].digest for i in new]
         shared = min(len(digests), len(known.digests))
-        if digests[:shared] == list(known.digests[:shared]) and (shared or not new or not known.digests):
+        if _agree(digests[:shared], known.digests[:shared]) and (shared or not new or not known.digests):
             rest = new[len(known.digests) :]
             return Plan(rest, _others(sent, new), "grown" if rest else "same")
     for new in candidates:
-        last = len(known.digests) - 1
-        if last >= 0 and len(new) > last and [sent[i].digest for i in new[:last]] == list(known.digests[:last]):
-            return Plan(new[last:], _others(sent, new), "last_differs")
+        places = enumerate(new[: len(known.digests)])
+        differing = [n for n, i in places if known.digests[n] not in (sent[i].digest, UNKNOWN)]
+        if len(new) >= len(known.digests) and len(differing) == 1:
+            place = (new[differing[0]], differing[0])
+            return Plan(new[len(known.digests) :], _others(sent, new), "one_differs", differs=place)
     return Plan((), (), "different")
 
 
@@ -81,7 +89,12 @@ def history_digest(sent: Sequence[Arrived], history: Sequence[int]) -> bytes:
 
 def _fresh(sent: Sequence[Arrived], tail: Sequence[bytes], system_digest: bytes | None) -> Plan:
     if any(message.marked_history for message in sent):
-        new = tuple(i for i, message in enumerate(sent) if not message.marked_history)
+        # Who marks history seldom marks the system prompt, though it comes with every turn.
+        new = tuple(
+            i
+            for i, message in enumerate(sent)
+            if not message.marked_history and not (message.is_system and message.digest == system_digest)
+        )
         return Plan(new, _others(sent, new), "fresh")
     spoken = [i for i, message in enumerate(sent) if not message.is_system]
     block = _longest_overlap([sent[i].digest for i in spoken], tail)
@@ -91,7 +104,9 @@ def _fresh(sent: Sequence[Arrived], tail: Sequence[bytes], system_digest: bytes 
         return Plan(tuple(range(len(sent))), (), "fresh", suspected_repeat=True)
     end = spoken[block - 1]
     new = tuple(
-        i for i, message in enumerate(sent) if i > end or (message.is_system and message.digest != system_digest)
+        i
+        for i, message in enumerate(sent)
+        if i > end or (message.is_system and message.digest != system_digest)
     )
     return Plan(new, _others(sent, new), "fresh")
 
@@ -122,7 +137,9 @@ def _longest_overlap(start: Sequence[bytes], tail: Sequence[bytes]) -> int:
     return length
 
 
-def _skipping_history(sent: Sequence[Arrived], unmarked: Sequence[int], known: KnownRun) -> tuple[int, ...] | None:
+def _skipping_history(
+    sent: Sequence[Arrived], unmarked: Sequence[int], known: KnownRun
+) -> tuple[int, ...] | None:
     """The new messages if the same history leads this sending as the last one; None if it does not.
 
     The session may have grown between two sendings (runs may interleave), so that its tail no longer
@@ -134,7 +151,7 @@ def _skipping_history(sent: Sequence[Arrived], unmarked: Sequence[int], known: K
     new: list[int] = []
     for i in unmarked:
         position = len(new)
-        matches = position < len(known.digests) and sent[i].digest == known.digests[position]
+        matches = position < len(known.digests) and known.digests[position] in (sent[i].digest, UNKNOWN)
         if not matches and len(skipped) < known.history_count:
             skipped.append(i)
         else:
@@ -142,6 +159,10 @@ def _skipping_history(sent: Sequence[Arrived], unmarked: Sequence[int], known: K
     if len(skipped) != known.history_count or history_digest(sent, skipped) != known.history_digest:
         return None
     return tuple(new)
+
+
+def _agree(sent: Sequence[bytes], known: Sequence[bytes]) -> bool:
+    return all(before in (now, UNKNOWN) for now, before in zip(sent, known, strict=True))
 
 
 def _others(sent: Sequence[Arrived], new: Sequence[int]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """The store on SQLite: one file, no daemon, several processes."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -28,10 +28,11 @@ from .. import (
     SessionsFound,
     migrate,
 )
+from ..archive import ArchivedRow, ArchivedSession, Restored
 from ..indexing import INDEX_VERSION
-from . import changing, index, reading, recording, searching
+from . import archiving, changing, index, purging, reading, recording, restoring, searching
 from .database import APPLICATION_ID, Database
-from .rows import dump, find_session, find_user, load, to_ms
+from .rows import dump, find_session, find_user, load, to_ms, unpack_id
 
 DIALECT = "sqlite"
 
@@ -96,9 +97,14 @@ class SqliteStore:
         now = _now()
 
         def delete(db: sqlite3.Connection) -> Deleted:
-            value = find_session(db, user_id, session).value()
-            tombstone = self.tombstone_digest(value.source, value.session_id)
-            return changing.delete_session(db, user_id, session, forks=forks, tombstone=tombstone, now=now)
+            return changing.delete_session(
+                db,
+                user_id,
+                session,
+                forks=forks,
+                tombstone=lambda row: self.tombstone_digest(row.source, unpack_id(row.session_id)),
+                now=now,
+            )
 
         return await self._database.write(delete)
 
@@ -110,24 +116,12 @@ class SqliteStore:
         def rewrite(db: sqlite3.Connection) -> None:
             db.execute("INSERT INTO search_index (search_index) VALUES ('optimize')")
 
-        def vacuum(db: sqlite3.Connection) -> None:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            db.execute("VACUUM")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        def rewrite_file(db: sqlite3.Connection) -> dict[str, int]:
+            purging.purge(db)
+            return purging.left_over(db, self.path, words)
 
         await self._database.write(rewrite)
-        await self._database.alone(vacuum)
-        return self._bytes_holding(words)
-
-    def _bytes_holding(self, words: Sequence[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
-            with suppress(FileNotFoundError):
-                content = path.read_bytes().lower()
-                for word in words:
-                    if count := content.count(word.encode()):
-                        found[word] = found.get(word, 0) + count
-        return found
+        return await self._database.alone(rewrite_file)
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
         return await self._database.write(
@@ -153,7 +147,14 @@ class SqliteStore:
         now = _now()
         return await self._database.write(
             lambda db: changing.save_summary(
-                db, user_id, session, summary=summary, topics=topics, made_by=made_by, last_seq=last_seq, now=now
+                db,
+                user_id,
+                session,
+                summary=summary,
+                topics=topics,
+                made_by=made_by,
+                last_seq=last_seq,
+                now=now,
             )
         )
 
@@ -164,18 +165,49 @@ class SqliteStore:
 
         await self._database.write(save)
 
-    async def save_import(self, user_id: str, state: ImportState) -> None:
+    async def save_imports(self, user_id: str, states: Sequence[ImportState]) -> None:
+        now = _now()
+
         def save(db: sqlite3.Connection) -> None:
-            db.execute(
+            user_key = recording.ensure_user(db, user_id)
+            db.executemany(
                 "INSERT OR REPLACE INTO imports (user_key, path, host, file_id, size_bytes, modified_ns, offset, kept, "
-                "skipped, failed, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    recording.ensure_user(db, user_id), state.path, state.host, state.file_id, state.size_bytes,
-                    state.modified_ns, state.offset, state.kept, dump(state.skipped), dump(state.failed), _now(),
-                ),
+                "skipped, failed, settled, imported_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        user_key, state.path, state.host, state.file_id, state.size_bytes, state.modified_ns,
+                        state.offset, state.kept, dump(state.skipped), dump(state.failed), dump(state.settled), now,
+                    )
+                    for state in states
+                ],
             )  # fmt: skip
 
         await self._database.write(save)
+
+    async def restore_session(
+        self,
+        user_id: str,
+        session: ArchivedSession,
+        rows: Iterable[ArchivedRow],
+        *,
+        keep_number: bool,
+        lift_tombstone: bool,
+    ) -> Restored:
+        tombstone = self.tombstone_digest(session.source, session.session_id)
+        return await self._database.write(
+            lambda db: restoring.restore(
+                db,
+                user_id,
+                session,
+                rows,
+                keep_number=keep_number,
+                tombstone=tombstone,
+                lift_tombstone=lift_tombstone,
+            )
+        )
+
+    async def take_numbers(self, user_id: str, upto: int) -> int:
+        return await self._database.write(lambda db: restoring.take_numbers(db, user_id, upto))
 
     # Reading
 
@@ -199,7 +231,9 @@ class SqliteStore:
             lambda db: reading.sessions(db, user_id, where, limit, after, as_of, exclude)
         )
 
-    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+    async def previews(
+        self, user_id: str, sessions: Sequence[Session]
+    ) -> list[tuple[str | None, str | None]]:
         return await self._database.read(lambda db: reading.previews(db, user_id, sessions))
 
     async def chat(self, user_id: str, session: str, window: ChatWindow) -> ChatSlice:
@@ -220,7 +254,9 @@ class SqliteStore:
     async def call_text(
         self, user_id: str, call_key: int, *, field: str, offset: int, max_chars: int
     ) -> tuple[ToolCall, str, int]:
-        return await self._database.read(lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars))
+        return await self._database.read(
+            lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars)
+        )
 
     async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound:
         return await self._database.read(lambda db: reading.tool_calls(db, user_id, window))
@@ -241,6 +277,20 @@ class SqliteStore:
     async def summary(self, user_id: str, session: str) -> Summary | None:
         return await self._database.read(lambda db: reading.summary(db, user_id, session))
 
+    async def session_numbers(self, user_id: str) -> list[int]:
+        return await self._database.read(lambda db: archiving.numbers(db, user_id))
+
+    async def archive(
+        self, user_id: str, sessions: Sequence[str] | None
+    ) -> AsyncGenerator[list[ArchivedRow], None]:
+        async with self._database.snapshot() as read:
+            rows = await read(lambda db: archiving.rows(db, user_id, sessions))
+            try:
+                while page := await read(lambda _: archiving.page(rows)):
+                    yield page
+            finally:
+                await read(lambda _: rows.close())
+
     async def media(self, user_id: str, media_id: str) -> StoredMedia:
         return await self._database.read(lambda db: reading.media(db, user_id, media_id))
 
@@ -256,15 +306,27 @@ class SqliteStore:
     async def import_state(self, user_id: str, path: str) -> ImportState | None:
         row = await self._database.read(
             lambda db: db.execute(
-                "SELECT path, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed FROM imports "
+                "SELECT path, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed, settled FROM imports "
                 "WHERE user_key = ? AND path = ?",
                 (find_user(db, user_id), path),
             ).fetchone()
         )
         if row is None:
             return None
-        *plain, skipped, failed = row
-        return ImportState(*plain, skipped=load(skipped), failed=tuple((line, error) for line, error in load(failed)))
+        known, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed, settled = row
+        failures = tuple((line, error) for line, error in load(failed))
+        return ImportState(
+            known,
+            host,
+            file_id,
+            size_bytes,
+            modified_ns,
+            offset,
+            kept,
+            load(skipped),
+            failures,
+            load(settled),
+        )
 
     async def tombstoned(self, user_id: str, source: str, digest: bytes) -> bool:
         row = await self._database.read(
@@ -291,7 +353,9 @@ class SqliteStore:
                 "count(summary_error) FROM sessions WHERE user_key = ?",
                 (user_key,),
             ).fetchone()
-            found = dict(zip(("sessions", "runs", "messages", "tool_calls", "summary_errors"), rows, strict=True))
+            found = dict(
+                zip(("sessions", "runs", "messages", "tool_calls", "summary_errors"), rows, strict=True)
+            )
             found["media"], found["media_bytes"] = db.execute(
                 "SELECT count(*), coalesce(sum(length(data)), 0) FROM media WHERE user_key = ?", (user_key,)
             ).fetchone()
@@ -340,7 +404,9 @@ def migrated(db: sqlite3.Connection, path: Path) -> None:
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != APPLICATION_ID:
-            raise StoreUnusable(f"{path} is another program's database. Name another file with BACKSCROLL_DB.")
+            raise StoreUnusable(
+                f"{path} is another program's database. Name another file with BACKSCROLL_DB."
+            )
         migrate.refuse_newer(version, DIALECT)
         for number, _, script in migrate.migrations(DIALECT):
             if number > version:
@@ -364,7 +430,10 @@ def _counters(db: sqlite3.Connection) -> list[str]:
         "SELECT count(*) FROM sessions AS s WHERE "
         "s.messages <> (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key) OR "
         "s.runs <> (SELECT count(*) FROM runs AS r WHERE r.session_key = s.session_key) OR "
-        "s.tool_calls <> (SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key)"
+        "s.tool_calls <> (SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key "
+        "AND c.from_history = 0) OR "
+        "s.history_messages <> (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key "
+        "AND m.from_history = 1)"
     ).fetchone()[0]
     return [f"{wrong} sessions count their rows wrongly. Restore a backup, or report this."] if wrong else []
 

@@ -1,17 +1,17 @@
 """Sessions changed, forked, summed up and deleted, each in one transaction."""
 
-import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 from ...errors import Conflict, MessageNotFound
 from ...ids import uuid7
-from ...merge import merge_patch
+from ...merge import merge_patch, sum_metrics
 from ...models import Session, Summary
 from .. import Deleted, Forked
 from . import index
+from .purging import rare_words
 from .recording import next_number
 from .rows import (
     SUMMARY_COLUMNS,
@@ -21,11 +21,9 @@ from .rows import (
     lineage,
     load,
     look_up_session,
-    maybe_dump,
     pack_id,
     session_by_key,
     summary_of,
-    unpack_id,
 )
 
 
@@ -68,7 +66,9 @@ def fork_session(
 ) -> Forked:
     parent = find_session(db, user_id, ref)
     if new_session_id is not None and look_up_session(db, parent.user_key, new_session_id):
-        raise Conflict(f"A session {new_session_id!r} exists already. Choose another new_session_id, or leave it out.")
+        raise Conflict(
+            f"A session {new_session_id!r} exists already. Choose another new_session_id, or leave it out."
+        )
     if seq is not None and not 1 <= seq <= parent.last_seq:
         raise MessageNotFound(f"{parent.handle}.{seq}")
     cut = _end_of_tool_pair(db, parent, parent.last_seq if seq is None else seq)
@@ -151,7 +151,13 @@ def _digest_of_range(db: sqlite3.Connection, session: SessionRow, last_seq: int)
 
 
 def delete_session(
-    db: sqlite3.Connection, user_id: str, ref: str, *, forks: str, tombstone: bytes, now: int
+    db: sqlite3.Connection,
+    user_id: str,
+    ref: str,
+    *,
+    forks: str,
+    tombstone: Callable[[SessionRow], bytes],
+    now: int,
 ) -> Deleted:
     """Delete a session and all that hangs on it.
 
@@ -170,33 +176,29 @@ def delete_session(
     words: set[str] = set()
     if children and forks == "delete":
         for child in children:
-            gone = delete_session(
-                db, user_id, child.handle, forks="delete", tombstone=tombstone_of(child, tombstone), now=now
-            )
+            gone = delete_session(db, user_id, child.handle, forks="delete", tombstone=tombstone, now=now)
             words.update(gone.rare_words)
             for table, count in gone.rows.items():
                 rows[table] = rows.get(table, 0) + count
     elif children:
         _hand_over(db, session, children)
-    words.update(_rare_words(db, session.session_key))
+    words.update(rare_words(db, session.session_key))
     for table, count in _delete_rows(db, session).items():
         rows[table] = rows.get(table, 0) + count
     db.execute(
         "INSERT INTO tombstones (user_key, source, digest, deleted_at) VALUES (?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET deleted_at = excluded.deleted_at",
-        (session.user_key, session.source, tombstone, now),
+        (session.user_key, session.source, tombstone(session), now),
     )
-    return Deleted(session.value(), {table: count for table, count in rows.items() if count}, tuple(sorted(words)))
-
-
-def tombstone_of(session: SessionRow, of_parent: bytes) -> bytes:
-    """A deleted fork's tombstone: forks are made here, so no import could ever bring one back under its id."""
-    return blake2b(of_parent + str(session.number).encode(), digest_size=16).digest()
+    return Deleted(
+        session.value(), {table: count for table, count in rows.items() if count}, tuple(sorted(words))
+    )
 
 
 def _forks_of(db: sqlite3.Connection, session: SessionRow) -> list[SessionRow]:
     keys = db.execute(
-        "SELECT session_key FROM sessions WHERE parent_key = ? ORDER BY fork_seq DESC, session_key", (session.session_key,)
+        "SELECT session_key FROM sessions WHERE parent_key = ? ORDER BY fork_seq DESC, session_key",
+        (session.session_key,),
     ).fetchall()
     return [session_by_key(db, key) for (key,) in keys]
 
@@ -212,12 +214,20 @@ def _hand_over(db: sqlite3.Connection, session: SessionRow, children: Sequence[S
     db.execute(
         "UPDATE tool_calls SET session_key = ?1 WHERE session_key = ?2 AND (message_key IN (SELECT message_key FROM "
         "messages WHERE session_key = ?2 AND seq <= ?3) OR result_key IN (SELECT message_key FROM messages WHERE "
-        "session_key = ?2 AND seq <= ?3))",
+        "session_key = ?2 AND seq <= ?3) OR (message_key IS NULL AND result_key IS NULL AND run_key IN "
+        "(SELECT run_key FROM runs WHERE session_key = ?2 AND first_seq <= ?3)))",
         values,
     )
     db.execute("UPDATE messages SET session_key = ?1 WHERE session_key = ?2 AND seq <= ?3", values)
+    # A result that came after the cut was never the fork's, and goes now.
+    db.execute(
+        "UPDATE tool_calls SET status = 'pending', result_key = NULL, duration_ms = NULL WHERE session_key = ? AND "
+        "result_key IN (SELECT message_key FROM messages WHERE session_key = ?)",
+        (heir.session_key, session.session_key),
+    )
     runs = db.execute(
-        "SELECT run_key FROM runs WHERE session_key = ? AND first_seq <= ? ORDER BY run_index", (session.session_key, cut)
+        "SELECT run_key FROM runs WHERE session_key = ? AND first_seq <= ? ORDER BY run_index",
+        (session.session_key, cut),
     ).fetchall()
     for (run_key,) in runs:
         # A run that the cut divides goes with its first part; what it said after the cut is deleted.
@@ -227,36 +237,69 @@ def _hand_over(db: sqlite3.Connection, session: SessionRow, children: Sequence[S
             "UPDATE runs SET session_key = ?, last_seq = min(last_seq, ?) WHERE run_key = ?",
             (heir.session_key, cut, run_key),
         )
-    calls = db.execute("SELECT count(*) FROM tool_calls WHERE session_key = ?", (heir.session_key,)).fetchone()[0]
+    calls = db.execute(
+        "SELECT count(*) FROM tool_calls WHERE session_key = ? AND from_history = 0", (heir.session_key,)
+    ).fetchone()[0]
+    metrics: dict[str, Any] = load(heir.metrics)
+    for (spent,) in db.execute(
+        f"SELECT metrics FROM runs WHERE run_key IN ({', '.join(str(run_key) for (run_key,) in runs)})"
+    ):
+        metrics = sum_metrics(metrics, {}, load(spent) or {})
     stored, history = db.execute(
-        "SELECT count(*), coalesce(sum(from_history), 0) FROM messages WHERE session_key = ?", (heir.session_key,)
+        "SELECT count(*), coalesce(sum(from_history), 0) FROM messages WHERE session_key = ?",
+        (heir.session_key,),
     ).fetchone()
-    (newest,) = db.execute("SELECT max(message_key) FROM messages WHERE session_key = ?", (heir.session_key,)).fetchone()
+    (newest,) = db.execute(
+        "SELECT max(message_key) FROM messages WHERE session_key = ?", (heir.session_key,)
+    ).fetchone()
     db.execute(
         "UPDATE sessions SET parent_key = ?, fork_seq = ?, messages = ?, history_messages = ?, tool_calls = ?, "
-        "runs = runs + ?, last_message_key = ? WHERE session_key = ?",
-        (session.parent_key, session.fork_seq, stored, history, calls, len(runs), newest or 0, heir.session_key),
+        "runs = runs + ?, last_message_key = ?, metrics = ? WHERE session_key = ?",
+        (
+            session.parent_key,
+            session.fork_seq,
+            stored,
+            history,
+            calls,
+            len(runs),
+            newest or 0,
+            dump(metrics),
+            heir.session_key,
+        ),
     )
     for other in others:
-        db.execute("UPDATE sessions SET parent_key = ? WHERE session_key = ?", (heir.session_key, other.session_key))
+        db.execute(
+            "UPDATE sessions SET parent_key = ? WHERE session_key = ?", (heir.session_key, other.session_key)
+        )
     for row in index.entries_of_session(db, heir.session_key, low=low, high=cut):
         index.add(db, row.message_key, row.entry)
 
 
-def _delete_messages(db: sqlite3.Connection, session: SessionRow, where: str, values: tuple[Any, ...]) -> dict[str, int]:
+def _delete_messages(
+    db: sqlite3.Connection, session: SessionRow, where: str, values: tuple[Any, ...]
+) -> dict[str, int]:
     """Messages by condition with index entries, tool calls and media that nothing else refers to."""
-    keys = [key for (key,) in db.execute(f"SELECT message_key FROM messages WHERE {where}", values).fetchall()]
+    keys = [
+        key for (key,) in db.execute(f"SELECT message_key FROM messages WHERE {where}", values).fetchall()
+    ]
     rows: dict[str, int] = {"messages": len(keys), "search_index": 0, "tool_calls": 0, "media": 0}
     for key in keys:
-        (indexed,) = db.execute("SELECT from_history = 0 FROM messages WHERE message_key = ?", (key,)).fetchone()
+        (indexed,) = db.execute(
+            "SELECT from_history = 0 FROM messages WHERE message_key = ?", (key,)
+        ).fetchone()
         if indexed:
             rows["search_index"] += index.remove(db, [index.entry_of_message(db, key)])
     media = set()
     for key in keys:
-        media.update(db.execute("SELECT media_key FROM message_media WHERE message_key = ?", (key,)).fetchall())
+        media.update(
+            db.execute("SELECT media_key FROM message_media WHERE message_key = ?", (key,)).fetchall()
+        )
         db.execute("DELETE FROM message_media WHERE message_key = ?", (key,))
         rows["tool_calls"] += db.execute("DELETE FROM tool_calls WHERE message_key = ?", (key,)).rowcount
-        db.execute("UPDATE tool_calls SET result_key = NULL WHERE session_key = ? AND result_key = ?", (session.session_key, key))
+        db.execute(
+            "UPDATE tool_calls SET result_key = NULL WHERE session_key = ? AND result_key = ?",
+            (session.session_key, key),
+        )
         db.execute("DELETE FROM messages WHERE message_key = ?", (key,))
     for (media_key,) in media:
         rows["media"] += db.execute(
@@ -268,6 +311,15 @@ def _delete_messages(db: sqlite3.Connection, session: SessionRow, where: str, va
 
 
 def _delete_rows(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]:
+    rows = empty_session(db, session)
+    key = session.session_key
+    rows["summaries"] = db.execute("DELETE FROM summaries WHERE session_key = ?", (key,)).rowcount
+    rows["sessions"] = db.execute("DELETE FROM sessions WHERE session_key = ?", (key,)).rowcount
+    return rows
+
+
+def empty_session(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]:
+    """Delete all that was said and done in a session; its own row and its summaries stay."""
     key = session.session_key
     rows = {"search_index": index.remove(db, list(index.entries_of_session(db, key)))}
     media = db.execute(
@@ -276,13 +328,15 @@ def _delete_rows(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]:
         (key,),
     ).fetchall()
     db.execute(
-        "DELETE FROM message_media WHERE message_key IN (SELECT message_key FROM messages WHERE session_key = ?)", (key,)
+        "DELETE FROM message_media WHERE message_key IN (SELECT message_key FROM messages WHERE session_key = ?)",
+        (key,),
     )
     rows["tool_calls"] = db.execute("DELETE FROM tool_calls WHERE session_key = ?", (key,)).rowcount
     rows["messages"] = db.execute("DELETE FROM messages WHERE session_key = ?", (key,)).rowcount
-    db.execute("DELETE FROM digests WHERE run_key IN (SELECT run_key FROM runs WHERE session_key = ?)", (key,))
+    db.execute(
+        "DELETE FROM digests WHERE run_key IN (SELECT run_key FROM runs WHERE session_key = ?)", (key,)
+    )
     rows["runs"] = db.execute("DELETE FROM runs WHERE session_key = ?", (key,)).rowcount
-    rows["summaries"] = db.execute("DELETE FROM summaries WHERE session_key = ?", (key,)).rowcount
     rows["media"] = sum(
         db.execute(
             "DELETE FROM media WHERE media_key = ? AND NOT EXISTS "
@@ -291,38 +345,4 @@ def _delete_rows(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]:
         ).rowcount
         for row in media
     )
-    rows["sessions"] = db.execute("DELETE FROM sessions WHERE session_key = ?", (key,)).rowcount
     return rows
-
-
-_WORD = re.compile(r"[^\W_]{4,}")
-RARE_WORDS = 16
-
-
-def _rare_words(db: sqlite3.Connection, session_key: int) -> list[str]:
-    """Words of the session that no other message holds, to look for in the file after a purge."""
-    words: set[str] = set()
-    for (text,) in db.execute("SELECT text FROM messages WHERE session_key = ? AND from_history = 0", (session_key,)):
-        words.update(word.lower() for word in _WORD.findall(text[:200_000]) if word.isascii())
-        if len(words) > 20_000:
-            break
-    mine = {word: _documents(db, word) for word in sorted(words, key=len, reverse=True)[:200]}
-    inside = {word for word, count in mine.items() if count == _documents_inside(db, word, session_key)}
-    return sorted(inside, key=lambda word: (mine[word], -len(word), word))[:RARE_WORDS]
-
-
-def _documents(db: sqlite3.Connection, word: str) -> int:
-    (count,) = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ? LIMIT 100)", (f'text : "{word}"',)
-    ).fetchone()
-    return int(count)
-
-
-def _documents_inside(db: sqlite3.Connection, word: str, session_key: int) -> int:
-    (count,) = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ? LIMIT 100)",
-        (f'scope : xs{session_key} AND text : "{word}"',),
-    ).fetchone()
-    return int(count)
-
-

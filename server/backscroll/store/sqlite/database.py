@@ -11,10 +11,10 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import aiosqlite
 
@@ -32,6 +32,16 @@ CHECKPOINT_WHEN_IDLE_BYTES = 1 << 20
 CHECKPOINT_AT_ONCE_BYTES = 32 << 20
 IDLE_SECONDS = 0.3
 MERGE_PAGES = 64
+FREE_SHARE = 100
+"""One page in so many may lie free. Merging the index leaves more; they go back to the disk."""
+FREED_PAGES = 256
+INCREMENTAL = 2
+
+
+class Reading(Protocol):
+    """Runs a unit of work on the connection of a snapshot."""
+
+    async def __call__(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
 
 
 class Database:
@@ -85,6 +95,26 @@ class Database:
         """Run `work` in one read transaction: all its statements see one point in time."""
         with sqlite_errors(self.path):
             return await self._run(self._opened(self._reader), lambda db: _in_snapshot(db, work))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Reading]:
+        """Several reads that all see one point in time, on a connection of their own: nobody waits for them.
+
+        Until it is left, checkpoints cannot pass that point in time.
+        """
+        with sqlite_errors(self.path):
+            connection = await self._connect()
+
+        async def read(work: Callable[[sqlite3.Connection], T]) -> T:
+            with sqlite_errors(self.path):
+                return await self._run(connection, work)
+
+        try:
+            await read(lambda db: db.execute("BEGIN"))
+            yield read
+        finally:
+            # Shielded: a connection left open would hold its point in time until the process ends.
+            await asyncio.shield(connection.close())
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction. All of it lands, or nothing.
@@ -148,6 +178,8 @@ class Database:
 
     def _prepare(self, db: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
         with self._lock.held(self._busy_timeout_s):
+            # Of effect in a new file only, before anything else is written to it.
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreUnusable(
@@ -203,6 +235,8 @@ class Database:
             # FTS5's own words: fewer than two changes mean that there was nothing to merge.
             if db.total_changes - before >= 2:
                 return True
+            if _give_back(db):
+                return True
             if self.wal_bytes() > CHECKPOINT_WHEN_IDLE_BYTES:
                 _checkpoint(db)
             return False
@@ -227,6 +261,16 @@ def _in_snapshot(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
         db.execute("COMMIT")
 
 
+def _give_back(db: sqlite3.Connection) -> bool:
+    """Give some free pages back to the disk, if they are many; True if any went."""
+    (mode,), (free,), (pages,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("auto_vacuum", "freelist_count", "page_count")
+    )
+    if mode != INCREMENTAL or free <= pages // FREE_SHARE:
+        return False
+    db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall()
+    return bool(db.execute("PRAGMA freelist_count").fetchone()[0] < free)
+
+
 def _checkpoint(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-

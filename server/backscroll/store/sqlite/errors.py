@@ -32,6 +32,10 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             raise StoreBusy("Another process holds the database. Nothing was changed; try again.") from error
         if primary in _WORDS:
             raise StoreUnusable(f"{path} {_WORDS[primary]}") from error
-        raise StoreError(f"The database refused ({type(error).__name__}). Run `backscroll stats` to check it.") from error
+        raise StoreError(
+            f"The database refused ({type(error).__name__}). Run `backscroll stats` to check it."
+        ) from error
     except OSError as error:
-        raise StoreUnusable(f"{path} cannot be used: {error.strerror or error}. Check the folder, or set BACKSCROLL_DB.") from error
+        raise StoreUnusable(
+            f"{path} cannot be used: {error.strerror or error}. Check the folder, or set BACKSCROLL_DB."
+        ) from error

@@ -31,12 +31,15 @@ def remove(db: sqlite3.Connection, indexed: Iterable[Indexed]) -> int:
     """Take rows out; their entries must be what was put in."""
     rows = [(row.message_key, *row.entry) for row in indexed]
     db.executemany(
-        "INSERT INTO search_index (search_index, rowid, text, forms, scope) VALUES ('delete', ?, ?, ?, ?)", rows
+        "INSERT INTO search_index (search_index, rowid, text, forms, scope) VALUES ('delete', ?, ?, ?, ?)",
+        rows,
     )
     return len(rows)
 
 
-def entries_of_session(db: sqlite3.Connection, session_key: int, *, low: int = 0, high: int = 1 << 62) -> Iterator[Indexed]:
+def entries_of_session(
+    db: sqlite3.Connection, session_key: int, *, low: int = 0, high: int = 1 << 62
+) -> Iterator[Indexed]:
     return _entries(db, "m.session_key = ? AND m.seq > ? AND m.seq <= ?", (session_key, low, high))
 
 
@@ -76,8 +79,12 @@ def check(db: sqlite3.Connection) -> list[str]:
             "INSERT INTO temp.expected_index (rowid, text, forms, scope) VALUES (?, ?, ?, ?)",
             ((row.message_key, *row.entry) for row in list(_entries(db, "TRUE", ()))),
         )
-        db.execute("CREATE VIRTUAL TABLE temp.expected_terms USING fts5vocab ('temp', 'expected_index', 'instance')")
-        db.execute("CREATE VIRTUAL TABLE temp.found_terms USING fts5vocab ('main', 'search_index', 'instance')")
+        db.execute(
+            "CREATE VIRTUAL TABLE temp.expected_terms USING fts5vocab ('temp', 'expected_index', 'instance')"
+        )
+        db.execute(
+            "CREATE VIRTUAL TABLE temp.found_terms USING fts5vocab ('main', 'search_index', 'instance')"
+        )
         missing, left_over = (
             db.execute(
                 f"SELECT count(*) FROM (SELECT term, doc, col, offset FROM {one} "
@@ -96,10 +103,14 @@ def check(db: sqlite3.Connection) -> list[str]:
     if missing:
         problems.append(f"The search index lacks {missing} terms. Run `backscroll migrate --rebuild-index`.")
     if left_over:
-        problems.append(f"The search index holds {left_over} terms of no message. Run `backscroll migrate --rebuild-index`.")
+        problems.append(
+            f"The search index holds {left_over} terms of no message. Run `backscroll migrate --rebuild-index`."
+        )
     (version,) = db.execute("SELECT value FROM meta WHERE name = 'index_version'").fetchone()
     if version != INDEX_VERSION:
-        problems.append(f"The search index has version {version}, not {INDEX_VERSION}. Run `backscroll migrate --rebuild-index`.")
+        problems.append(
+            f"The search index has version {version}, not {INDEX_VERSION}. Run `backscroll migrate --rebuild-index`."
+        )
     return problems
 
 

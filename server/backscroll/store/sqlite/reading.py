@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import MediaNotFound, MessageNotFound
 from ...models import COUNTED_STATUSES, Media, Message, Run, Session, StoredMedia, Summary, ToolCall
+from ...text import clean_json
 from .. import (
     CallsFound,
     CallWindow,
@@ -24,6 +25,7 @@ from .rows import (
     WHOLE,
     SessionRow,
     Stretch,
+    ascii_lower,
     find_session,
     find_user,
     from_ms,
@@ -47,14 +49,16 @@ _MESSAGE_COLUMNS = (
 _COUNTED = ", ".join(f"'{status}'" for status in COUNTED_STATUSES)
 
 
-def _message(db: sqlite3.Connection, row: Sequence[Any], number: int, max_chars: int) -> Message:
+def _message(
+    db: sqlite3.Connection, row: Sequence[Any], number: int, max_chars: int, high: int = NEWEST
+) -> Message:
     (
         key, seq, run_id, role, text, reasoning, tool_call_id, tool_name, is_error, agent, created_at, from_history,
         payload, text_chars,
     ) = row  # fmt: skip
     calls: tuple[ToolCall, ...] = ()
     if role == "assistant":
-        calls = tuple(_calls_of_message(db, key, max_chars))
+        calls = tuple(_calls_of_message(db, key, max_chars, high))
     return Message(
         ref=f"#{number}.{seq}",
         session=f"#{number}",
@@ -92,16 +96,21 @@ def arguments_of(text: str | None) -> dict[str, Any] | str | None:
             parsed = json.loads(text)
         except (ValueError, RecursionError):
             return text
-        if isinstance(parsed, dict):
+        # Escapes may spell what no wire can carry, and parsers along the way give up on deep nesting.
+        if isinstance(parsed, dict) and clean_json(parsed) == parsed:
             return parsed
     return text
 
 
-def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int) -> Iterator[ToolCall]:
+def _calls_of_message(
+    db: sqlite3.Connection, message_key: int, max_chars: int, high: int
+) -> Iterator[ToolCall]:
+    """A message's calls. One whose result came after the cut of a fork is pending there."""
     for call_id, name, arguments, chars, status, duration_ms in db.execute(
-        "SELECT tool_call_id, tool_name, substr(arguments, 1, ?), length(arguments), status, duration_ms FROM tool_calls "
-        "WHERE message_key = ? ORDER BY ordinal",
-        (max_chars, message_key),
+        "SELECT c.tool_call_id, c.tool_name, substr(c.arguments, 1, ?), length(c.arguments), "
+        "CASE WHEN f.seq > ? THEN 'pending' ELSE c.status END, c.duration_ms FROM tool_calls AS c "
+        "LEFT JOIN messages AS f ON f.message_key = c.result_key WHERE c.message_key = ? ORDER BY c.ordinal",
+        (max_chars, high, message_key),
     ):
         yield ToolCall(
             tool_call_id=call_id,
@@ -130,7 +139,7 @@ def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None, 
                 "chars": WHOLE,
             },
         ).fetchall()
-        found.extend(_message(db, row, stretch.number, WHOLE) for row in rows)
+        found.extend(_message(db, row, stretch.number, WHOLE, stretch.high) for row in rows)
     return found
 
 
@@ -144,7 +153,7 @@ def message(db: sqlite3.Connection, user_id: str, ref: str, seq: int) -> Message
                 {"session": stretch.session_key, "seq": seq, "chars": WHOLE},
             ).fetchone()
             if row is not None:
-                return _message(db, row, stretch.number, WHOLE)
+                return _message(db, row, stretch.number, WHOLE, stretch.high)
     raise MessageNotFound(f"{session.handle}.{seq}")
 
 
@@ -170,12 +179,14 @@ def text_of(
             {"key": row[0], "call": call, "offset": offset, "max": max_chars},
         ).fetchone()
         text, chars = (None, None) if part is None else part
-        message = _message(db, row, stretch.number, 0)
+        message = _message(db, row, stretch.number, 0, stretch.high)
         return message, text or "", chars or 0, session.messages - session.history_messages
     raise MessageNotFound(f"{session.handle}.{seq}")
 
 
-def counted_runs(db: sqlite3.Connection, session: SessionRow, last: int, agent: str | None) -> list[tuple[int, int]]:
+def counted_runs(
+    db: sqlite3.Connection, session: SessionRow, last: int, agent: str | None
+) -> list[tuple[int, int]]:
     """(run_key, first_seq) of the last top-level runs that completed or are running, newest first."""
     found: list[tuple[int, int]] = []
     for stretch in lineage(db, session):
@@ -277,14 +288,19 @@ def _walk(
             if found and (chars >= window.max_chars or len(found) >= window.max_messages):
                 rows.close()
                 return found, True
-            message = _message(db, row, stretch.number, window.max_chars)
+            message = _message(db, row, stretch.number, window.max_chars, stretch.high)
             found.append(message)
             chars += len(message.text)
     return found, False
 
 
 def _any(
-    db: sqlite3.Connection, stretches: Iterable[Stretch], where: str, values: dict[str, Any], low: int, high: int
+    db: sqlite3.Connection,
+    stretches: Iterable[Stretch],
+    where: str,
+    values: dict[str, Any],
+    low: int,
+    high: int,
 ) -> bool:
     return any(
         db.execute(
@@ -312,16 +328,19 @@ def _count(db: sqlite3.Connection, stretches: Iterable[Stretch], where: str, val
 
 _CALL_COLUMNS = (
     "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "
-    "length(c.arguments), substr(f.text, 1, :chars), c.status, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
-)
+    "length(c.arguments), substr(f.text, 1, :chars), {status}, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
+).format
 _CALL_TABLES = (
     "tool_calls AS c JOIN sessions AS s ON s.session_key = c.session_key JOIN runs AS r ON r.run_key = c.run_key "
-    "LEFT JOIN messages AS m ON m.message_key = c.message_key LEFT JOIN messages AS f ON f.message_key = c.result_key"
-)
+    "LEFT JOIN messages AS m ON m.message_key = c.message_key "
+    "LEFT JOIN messages AS f ON f.message_key = c.result_key{visible}"
+).format
 
 
 def _call(row: Sequence[Any]) -> ToolCall:
-    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = row
+    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = (
+        row
+    )
     return ToolCall(
         tool_call_id=call_id,
         tool_name=name,
@@ -344,36 +363,46 @@ def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> Call
     session = None if window.session is None else find_session(db, user_id, window.session)
     user_key = find_user(db, user_id)
     values: dict[str, Any] = {"user": user_key, "chars": window.max_chars}
-    where = ["c.user_key = :user"]
+    where = ["c.user_key = :user", "c.from_history = 0"]
+    visible, status = "", "c.status"
     if session is not None:
-        shared = []
+        shared: list[str] = []
+        cut: list[str] = []
         for s in lineage(db, session):
-            # A call that left no message behind belongs to the session that made it.
+            # A call that left no message behind stands where its run does.
             inside = f"c.session_key = {s.session_key}"
             if s.high < NEWEST:
-                inside += f" AND coalesce(m.seq, f.seq, {NEWEST}) <= {s.high}"
+                inside += f" AND coalesce(m.seq, f.seq, r.first_seq) <= {s.high}"
+                cut.append(f"NOT (c.session_key = {s.session_key} AND f.seq > {s.high})")
             shared.append(f"({inside})")
         where.append(shared[0] if len(shared) == 1 else f"({' OR '.join(shared)})")
+        if cut:
+            # A result that came after the cut of a fork is not the fork's: there the call is pending.
+            visible = f" AND {' AND '.join(cut)}"
+            status = "iif(c.result_key IS NOT NULL AND f.message_key IS NULL, 'pending', c.status)"
+    tables = _CALL_TABLES(visible=visible)
     if window.tool_name is not None:
         where.append("c.tool_name = :tool COLLATE NOCASE")
         values["tool"] = window.tool_name
     if window.status is not None:
-        where.append("c.status = :status")
+        where.append(f"{status} = :status")
         values["status"] = window.status
     for i, word in enumerate(_words(window.query)):
-        where.append(f"(instr(lower(c.arguments), :w{i}) OR instr(lower(f.text), :w{i}) OR instr(lower(c.tool_name), :w{i}))")
+        where.append(
+            f"(instr(lower(c.arguments), :w{i}) OR instr(lower(f.text), :w{i}) OR instr(lower(c.tool_name), :w{i}))"
+        )
         values[f"w{i}"] = word
     as_of = window.as_of
     if as_of is None:
         (as_of,) = db.execute("SELECT coalesce(max(call_key), 0) FROM tool_calls").fetchone()
     values["as_of"] = as_of
     where.append("c.call_key <= :as_of")
-    (total,) = db.execute(f"SELECT count(*) FROM {_CALL_TABLES} WHERE {' AND '.join(where)}", values).fetchone()
+    (total,) = db.execute(f"SELECT count(*) FROM {tables} WHERE {' AND '.join(where)}", values).fetchone()
     if window.after is not None:
         where.append("(c.called_at, c.call_key) < (:after_at, :after_key)")
         values["after_at"], values["after_key"] = window.after
     rows = db.execute(
-        f"SELECT {_CALL_COLUMNS} FROM {_CALL_TABLES} WHERE {' AND '.join(where)} "
+        f"SELECT {_CALL_COLUMNS(status=status)} FROM {tables} WHERE {' AND '.join(where)} "
         "ORDER BY c.called_at DESC, c.call_key DESC LIMIT :limit",
         {**values, "limit": window.limit},
     ).fetchall()
@@ -387,7 +416,7 @@ def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> Call
 
 
 def _words(query: str | None) -> list[str]:
-    return [] if query is None else [word.lower() for word in query.split()]
+    return [] if query is None else [ascii_lower(word) for word in query.split()]
 
 
 def call_text(
@@ -395,7 +424,8 @@ def call_text(
 ) -> tuple[ToolCall, str, int]:
     column = {"arguments": "c.arguments", "result": "f.text"}[field]
     row = db.execute(
-        f"SELECT {_CALL_COLUMNS}, substr({column}, :offset + 1, :max), length({column}) FROM {_CALL_TABLES} "
+        f"SELECT {_CALL_COLUMNS(status='c.status')}, substr({column}, :offset + 1, :max), length({column}) "
+        f"FROM {_CALL_TABLES(visible='')} "
         "WHERE c.user_key = :user AND c.call_key = :call",
         {"user": find_user(db, user_id), "call": call_key, "offset": offset, "max": max_chars, "chars": 0},
     ).fetchone()
@@ -437,7 +467,9 @@ def sessions(
     """
     user_key = find_user(db, user_id)
     if as_of is None:
-        (as_of,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        (as_of,) = db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
+        ).fetchone()
     values: dict[str, Any] = {"user": user_key, "as_of": as_of, "limit": limit}
     clauses = ["s.user_key = :user"]
     if where.query is None or not where.query.strip():
@@ -449,7 +481,7 @@ def sessions(
                 f"coalesce(s.project, '') || ' #' || s.number || ' ' || CASE typeof(s.session_id) WHEN 'text' "
                 f"THEN s.session_id ELSE lower(hex(s.session_id)) END), :q{i}) > 0"
             )
-            values[f"q{i}"] = word.lower().replace("-", "") if _is_uuid(word) else word.lower()
+            values[f"q{i}"] = word.lower().replace("-", "") if _is_uuid(word) else ascii_lower(word)
     if where.project is not None:
         clauses.append("s.project = :project")
         values["project"] = where.project
@@ -496,7 +528,9 @@ def _is_uuid(word: str) -> bool:
     return isinstance(pack_id(word.lower()), bytes)
 
 
-def previews(db: sqlite3.Connection, user_id: str, found: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+def previews(
+    db: sqlite3.Connection, user_id: str, found: Sequence[Session]
+) -> list[tuple[str | None, str | None]]:
     user_key = find_user(db, user_id)
     answers: list[tuple[str | None, str | None]] = []
     for one in found:
@@ -519,7 +553,7 @@ def previews(db: sqlite3.Connection, user_id: str, found: Sequence[Session]) -> 
 
 def titles(db: sqlite3.Connection, user_id: str, typed: str, limit: int) -> list[Session]:
     user_key = find_user(db, user_id)
-    pattern = typed.strip().lower()
+    pattern = ascii_lower(typed.strip())
     rows = db.execute(
         f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = :user AND (:typed = '' "
         "OR instr('#' || s.number, :typed) = 1 OR CAST(s.number AS TEXT) = :typed "
@@ -566,7 +600,9 @@ def context(
     for run_key, _ in keys:
         if found and chars >= max_chars:
             break
-        row = db.execute(f"SELECT {RUN_COLUMNS}, session_key FROM runs WHERE run_key = ?", (run_key,)).fetchone()
+        row = db.execute(
+            f"SELECT {RUN_COLUMNS}, session_key FROM runs WHERE run_key = ?", (run_key,)
+        ).fetchone()
         told = _messages_of_run(db, session, run_key, row[-1], max_chars)
         chars += sum(len(message.text) for message in told)
         found.append((run_of(row[:-1]), told))
@@ -585,7 +621,7 @@ def _messages_of_run(
         "AND m.run_key = :run AND r.run_key = :run AND m.from_history = 0 ORDER BY m.seq",
         {"session": session_key, "run": run_key, "high": stretch.high, "chars": max_chars},
     ).fetchall()
-    return tuple(_message(db, row, stretch.number, max_chars) for row in rows)
+    return tuple(_message(db, row, stretch.number, max_chars, stretch.high) for row in rows)
 
 
 def _summary(db: sqlite3.Connection, session: SessionRow) -> Summary | None:
@@ -606,7 +642,8 @@ def media(db: sqlite3.Connection, user_id: str, media_id: str) -> StoredMedia:
     except ValueError:
         raise MediaNotFound(media_id) from None
     row = db.execute(
-        "SELECT mime_type, data, url FROM media WHERE user_key = ? AND sha256 = ?", (find_user(db, user_id), sha256)
+        "SELECT mime_type, data, url FROM media WHERE user_key = ? AND sha256 = ?",
+        (find_user(db, user_id), sha256),
     ).fetchone()
     if row is None:
         raise MediaNotFound(media_id)

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -36,6 +37,14 @@ def maybe_from_ms(ms: int | None) -> datetime | None:
     return None if ms is None else from_ms(ms)
 
 
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def ascii_lower(text: str) -> str:
+    """As SQLite's `lower` does it: letters beyond ASCII stay, or they would never be found."""
+    return text.translate(_LOWER)
+
+
 def pack_id(text: str) -> bytes | str:
     """A canonical UUID as its 16 bytes, any other id as it is."""
     if len(text) == 36 and text[8] == "-":
@@ -47,6 +56,7 @@ def pack_id(text: str) -> bytes | str:
     return text
 
 
+@lru_cache(maxsize=1024)  # a run's id is asked for with each of its messages
 def unpack_id(stored: bytes | str) -> str:
     return str(UUID(bytes=stored)) if isinstance(stored, bytes) else stored
 
@@ -124,7 +134,9 @@ class SessionRow(NamedTuple):
 
 
 SESSION_COLUMNS = ", ".join(
-    "(SELECT p.number FROM sessions AS p WHERE p.session_key = s.parent_key)" if name == "parent_number" else f"s.{name}"
+    "(SELECT p.number FROM sessions AS p WHERE p.session_key = s.parent_key)"
+    if name == "parent_number"
+    else f"s.{name}"
     for name in SessionRow._fields
 )
 
@@ -161,7 +173,9 @@ def look_up_session(db: sqlite3.Connection, user_key: int, ref: str) -> SessionR
 
 
 def session_by_key(db: sqlite3.Connection, session_key: int) -> SessionRow:
-    row = db.execute(f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.session_key = ?", (session_key,)).fetchone()
+    row = db.execute(
+        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.session_key = ?", (session_key,)
+    ).fetchone()
     return SessionRow._make(row)
 
 
@@ -187,9 +201,7 @@ def lineage(db: sqlite3.Connection, session: SessionRow) -> list[Stretch]:
         row = session_by_key(db, row.parent_key)
 
 
-RUN_COLUMNS = (
-    "run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, started_at, ended_at, created_at"
-)
+RUN_COLUMNS = "run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, started_at, ended_at, created_at"
 
 
 def run_of(row: Sequence[Any]) -> Run:
@@ -229,4 +241,6 @@ SUMMARY_COLUMNS = "version, summary, topics, made_by, first_seq, last_seq, diges
 
 def media_of_row(sha256: bytes, mime_type: str, size_bytes: int, url: str | None) -> Media:
     media_id = sha256.hex()
-    return Media(media_id=media_id, mime_type=mime_type, size_bytes=size_bytes, uri=url or f"media://{media_id}")
+    return Media(
+        media_id=media_id, mime_type=mime_type, size_bytes=size_bytes, uri=url or f"media://{media_id}"
+    )

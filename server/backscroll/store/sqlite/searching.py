@@ -36,7 +36,9 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search) -> SearchResult
     user_key = find_user(db, user_id)
     as_of = wanted.as_of
     if as_of is None:
-        (as_of,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+        (as_of,) = db.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
+        ).fetchone()
     match = match_expression(wanted.terms)
     if user_key is None or match is None:
         return SearchResult(None if session is None else session.value(), (), 0, False, as_of)
@@ -77,7 +79,11 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search) -> SearchResult
     keys = [key for (key,) in ranked if key not in shown][: wanted.limit]
     found = [_found(db, key) for key in keys]
     return SearchResult(
-        None if session is None else session.value(), tuple(found), min(total, COUNT_CAP), total > COUNT_CAP, as_of
+        None if session is None else session.value(),
+        tuple(found),
+        min(total, COUNT_CAP),
+        total > COUNT_CAP,
+        as_of,
     )
 
 

@@ -72,8 +72,7 @@ CREATE TABLE runs (
     UNIQUE (user_key, run_id),
     UNIQUE (session_key, run_index)
 ) STRICT;
-CREATE INDEX runs_that_count ON runs (session_key, run_index)
-    WHERE parent_run_id IS NULL AND status IN ('completed', 'running');
+CREATE INDEX runs_top_level ON runs (session_key, run_index) WHERE parent_run_id IS NULL;
 
 CREATE TABLE messages (
     message_key  INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -105,12 +104,14 @@ CREATE TABLE tool_calls (
     arguments    TEXT,
     status       TEXT NOT NULL,
     duration_ms  INTEGER,
-    called_at    INTEGER NOT NULL
+    called_at    INTEGER NOT NULL,
+    from_history INTEGER NOT NULL DEFAULT 0   -- a copy in a stored history message: no call of its own
 ) STRICT;
 CREATE INDEX tool_calls_by_user ON tool_calls (user_key, called_at, call_key);
 CREATE INDEX tool_calls_by_session ON tool_calls (session_key, called_at, call_key);
 CREATE INDEX tool_calls_by_message ON tool_calls (message_key, ordinal) WHERE message_key IS NOT NULL;
 CREATE INDEX tool_calls_open ON tool_calls (session_key, tool_call_id) WHERE status = 'pending';
+CREATE INDEX tool_calls_by_result ON tool_calls (result_key) WHERE result_key IS NOT NULL;
 
 -- What each run received, in order, whether it was stored or not: the memory of record_run.
 CREATE TABLE digests (
@@ -174,7 +175,8 @@ CREATE TABLE imports (
     offset      INTEGER NOT NULL,             -- where to read on
     kept        INTEGER NOT NULL,
     skipped     TEXT NOT NULL,                -- {reason: lines}
-    failed      TEXT NOT NULL,                -- [{line, error}]
+    failed      TEXT NOT NULL,                -- [[line, error]]
+    settled     TEXT NOT NULL,                -- of these, what is before the offset
     imported_at INTEGER NOT NULL,
     PRIMARY KEY (user_key, path)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,70 @@
+"""Taking turns: every round times each contender once, so that a machine's moods fall on all of them."""
+
+import gc
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Contender(NamedTuple):
+    """`prepare` makes what one turn needs, `turn` is what is timed, `finish` gets what it returned."""
+
+    prepare: Callable[[int], Any]
+    turn: Callable[[Any], Awaitable[Any]]
+    finish: Callable[[Any], None] | None = None
+
+
+class Ratio(NamedTuple):
+    """How much of the other's time was taken: the median over the rounds, and their middle half."""
+
+    median: float
+    low: float
+    high: float
+
+
+class Times(NamedTuple):
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def low(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def high(self) -> float:
+        return max(self.seconds)
+
+    def against(self, other: "Times") -> Ratio:
+        """Round by round, since two turns of one round met the same machine."""
+        ratios = [mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=True)]
+        low, _, high = statistics.quantiles(ratios, n=4)
+        return Ratio(statistics.median(ratios), low, high)
+
+
+async def in_turns(contenders: Mapping[str, Contender], *, rounds: int, warm_up: int = 3) -> dict[str, Times]:
+    """Time each contender once a round; who begins changes from round to round."""
+    names = list(contenders)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    # What was loaded before is left out of collections: one contender's objects must not slow another.
+    gc.collect()
+    gc.freeze()
+    try:
+        for number in range(warm_up + rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                prepare, turn, finish = contenders[name]
+                given = prepare(number)
+                started = time.perf_counter()
+                made = await turn(given)
+                ended = time.perf_counter()
+                if finish is not None:
+                    finish(made)
+                if number >= warm_up:
+                    taken[name].append(ended - started)
+    finally:
+        gc.unfreeze()
+    return {name: Times(tuple(seconds)) for name, seconds in taken.items()}

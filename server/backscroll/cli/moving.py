@@ -1,0 +1,197 @@
+"""The commands that move sessions in and out: import and export."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from ..errors import TranscriptError
+from ..exporting import Write, export_jsonl, export_markdown
+from ..importers import IMPORTERS
+from ..importers.backscroll_jsonl import FORMAT as OWN
+from ..importing import ImportReport, Progress, import_paths
+from ..memory import Memory
+from ..terminal import line, notes, put_json, results, safe
+from . import shown
+from .commands import FAILED, examples
+from .opening import Chosen, as_json, chosen, store_options
+
+_FAILURES_SHOWN = 10
+
+
+@click.command(
+    "import",
+    epilog=examples(
+        "backscroll import ~/.claude/projects",
+        "backscroll import session.jsonl --dry-run",
+        "backscroll export --db old.db | backscroll import -",
+    ),
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(allow_dash=True))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([*IMPORTERS, OWN]),
+    help=f"What the files are; guessed by default. {OWN} is what export writes.",
+)
+@click.option("--restore", is_flag=True, help="Bring back sessions that were deleted here.")
+@click.option("--dry-run", is_flag=True, help="Read and count, record nothing.")
+@as_json
+@store_options
+@chosen
+def import_(
+    chosen: Chosen, paths: tuple[str, ...], *, form: str | None, restore: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Record transcripts of other programs, or what export wrote.
+
+    PATH is a file, a folder with all below it, or - for standard input. Importing again records what is
+    new, and nothing twice.
+    """
+
+    async def imported(memory: Memory) -> ImportReport:
+        with _bar() as bar:
+            return await import_paths(
+                memory, wanted, format=form, restore=restore, dry_run=dry_run, progress=bar
+            )
+
+    wanted = [Path(path) for path in paths]
+
+    report = chosen.with_memory(imported, create=not dry_run)
+    if as_json:
+        put_json(_report_json(report))
+    elif report.files:
+        _tell(report, dry_run=dry_run)
+    for failure in report.failed[:_FAILURES_SHOWN]:
+        where = f"{failure.file}, line {failure.line}: " if failure.line else ""
+        notes().print(f"{safe(where)}{safe(failure.error)}")
+    if len(report.failed) > _FAILURES_SHOWN:
+        notes().print(f"{len(report.failed) - _FAILURES_SHOWN:,} more failures; --json lists them.")
+    if report.failed:
+        raise click.exceptions.Exit(FAILED)
+    if not report.files:
+        known = ", ".join([*IMPORTERS, OWN])
+        raise TranscriptError(f"No transcripts in {', '.join(paths)}. Known are those of {known}.")
+
+
+def _tell(report: ImportReport, *, dry_run: bool) -> None:
+    out = results()
+    what = [
+        shown.plural(report.sessions, "session"),
+        shown.plural(report.runs, "run"),
+        shown.plural(report.messages, "message"),
+        shown.plural(report.tool_calls, "tool call"),
+    ]
+    files = f"{shown.plural(report.files, 'file')}, {shown.size(report.bytes_read)} read"
+    unchanged = f", {report.unchanged:,} unchanged" if report.unchanged else ""
+    verb = "Found" if dry_run else "Recorded" if report.messages or report.runs else "Nothing new:"
+    out.print(f"{verb} {', '.join(what)} ({files}{unchanged}).")
+    if report.duplicates:
+        out.print(f"Here already: {shown.plural(report.duplicates, 'run')}.")
+    if report.deleted:
+        told = "were deleted here and stay so; --restore brings them back"
+        out.print(f"Left out: {shown.plural(report.deleted, 'run')} of sessions that {told}.")
+    if report.skipped:
+        reasons = ", ".join(f"{count:,} {line(reason)}" for reason, count in sorted(report.skipped.items()))
+        out.print(f"Lines that are no talk: {reasons}.")
+
+
+def _report_json(report: ImportReport) -> dict[str, Any]:
+    names = ("files", "unchanged", "sessions", "runs", "messages", "tool_calls", "duplicates", "deleted")
+    return {
+        **{name: getattr(report, name) for name in names},
+        "bytes_read": report.bytes_read,
+        "skipped": dict(report.skipped),
+        "failed": [failure._asdict() for failure in report.failed],
+    }
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """A progress bar on a terminal; elsewhere nothing, for logs are not for bars."""
+    console = notes()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Importing")
+
+        def moved(progress: Progress) -> None:
+            described = f"{progress.files_done:,}/{progress.files:,} files"
+            bar.update(task, completed=progress.bytes_done, total=progress.bytes_total, description=described)
+
+        yield moved
+
+
+@click.command(
+    epilog=examples(
+        "backscroll export > all.jsonl",
+        "backscroll export '#12' --format markdown",
+        "backscroll export '#12' '#13' -o sessions.md",
+    )
+)
+@click.argument("sessions", nargs=-1, metavar="[SESSION]...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "markdown"]),
+    help="Default: jsonl, or markdown for a FILE.md.",
+)
+@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write to this file.")
+@store_options
+@chosen
+def export(chosen: Chosen, sessions: tuple[str, ...], form: str | None, output: str | None) -> None:
+    """Write sessions, all by default, as JSON lines or as Markdown.
+
+    JSON lines hold everything: `backscroll import` takes them back without loss. Markdown is for people.
+    """
+    as_markdown = form == "markdown" or (form is None and output is not None and output.endswith(".md"))
+
+    async def exported(memory: Memory) -> int:
+        chosen_ones = sessions or None
+        with _written_to(output) as write:
+            if as_markdown:
+                return await export_markdown(memory, chosen_ones, write)
+            return await export_jsonl(memory, chosen_ones, write)
+
+    count = chosen.with_memory(exported)
+    if output is not None:
+        notes().print(f"{shown.plural(count, 'session')} written to {safe(output)}.")
+
+
+@contextmanager
+def _written_to(output: str | None) -> Iterator[Write]:
+    """A way to write text: to a file, which is there whole or not at all, or to standard output."""
+    if output is None:
+        yield _to_terminal if sys.stdout.isatty() else _to_pipe
+        return
+    path = Path(output)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        # For its owner alone, as the database is.
+        part.touch(mode=0o600)
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file.write
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _to_terminal(text: str) -> None:
+    sys.stdout.write(safe(text))
+
+
+def _to_pipe(text: str) -> None:
+    # Bytes: whatever the locale says, an export is UTF-8.
+    sys.stdout.buffer.write(text.encode("utf-8"))

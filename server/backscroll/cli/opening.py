@@ -1,0 +1,105 @@
+"""Which store a command works on, and whose sessions: the options that every command takes."""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..config import Settings, load_settings
+from ..errors import SessionNotFound
+from ..memory import Backscroll, Memory
+from ..store.opening import sqlite_path
+from ..terminal import notes, safe
+
+T = TypeVar("T")
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What the command line says of the store. Settings are read when a command needs them, not before."""
+
+    flags: dict[str, str] = field(default_factory=dict)
+
+    def settings(self) -> Settings:
+        """Raises ConfigError."""
+        return load_settings(self.flags)
+
+    @asynccontextmanager
+    async def app(self, *, create: bool = False) -> AsyncIterator[Backscroll]:
+        """The open store. What only reads does not make a file where there is none: it reads an empty store.
+
+        Raises ConfigError, StoreUnusable, StoreBusy, InvalidArgument.
+        """
+        settings = self.settings()
+        if create or database_file(settings).exists():
+            async with Backscroll(settings=settings) as app:
+                yield app
+            return
+        notes().print(f"There is no database at {safe(str(database_file(settings)))} yet.")
+        with tempfile.TemporaryDirectory(prefix="backscroll-") as folder:
+            async with Backscroll(str(Path(folder) / "empty.db"), settings) as app:
+                yield app
+
+    @asynccontextmanager
+    async def memory(self, *, create: bool = False) -> AsyncIterator[Memory]:
+        async with self.app(create=create) as app:
+            yield app.memory(app.settings.user, source="api")
+
+    def with_memory(self, work: Callable[[Memory], Awaitable[T]], *, create: bool = False) -> T:
+        """Run `work` on the chosen user's memory."""
+
+        async def opened() -> T:
+            async with self.memory(create=create) as memory:
+                return await work(memory)
+
+        return asyncio.run(opened())
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+async def session_ref(memory: Memory, typed: str) -> str:
+    """A session or message as typed at a prompt, where # begins a comment: `12.48` is taken for `#12.48`.
+
+    A session whose own id is that number goes first. Raises SessionNotFound only when it is asked for.
+    """
+    if not _NUMBER.fullmatch(typed):
+        return typed
+    try:
+        await memory.get_session(typed)
+    except SessionNotFound:
+        return f"#{typed}"
+    return typed
+
+
+def database_file(settings: Settings) -> Path:
+    """Raises InvalidArgument where the database is no file."""
+    return sqlite_path(settings.database_url())
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None and param.name is not None:
+        ctx.find_root().ensure_object(Chosen).flags[param.name] = value
+
+
+def store_options(command: Decorated) -> Decorated:
+    """`--db` and `--user`, before a command's name or after it; the nearer one counts."""
+    for option in (
+        click.option("--user", metavar="NAME", expose_value=False, callback=_keep, help="Whose sessions."),
+        click.option(
+            "--db", metavar="PATH", expose_value=False, callback=_keep, help="The database, as path or URL."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+chosen = click.make_pass_decorator(Chosen, ensure=True)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, complete.")

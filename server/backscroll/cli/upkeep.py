@@ -1,0 +1,217 @@
+"""The commands about the store itself: status, stats, backup, migrate."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import click
+
+from .. import __version__
+from ..config import Settings, config_file, effective, read_config
+from ..errors import InvalidArgument, StoreUnusable
+from ..memory import Memory
+from ..store import migrate as schema
+from ..terminal import line, notes, put_json, results, safe
+from . import shown
+from .commands import FAILED, examples
+from .layout import Column, Listing
+from .opening import Chosen, as_json, chosen, database_file, store_options
+
+
+def status(chosen: Chosen) -> None:
+    """What plain `backscroll` says on a terminal: what is there, and what to do next."""
+    settings = chosen.settings()
+    path = database_file(settings)
+    out = results()
+    out.print(f"Backscroll {__version__}: session memory for agents.", style="bold")
+    counts: dict[str, int] = {}
+    if path.exists():
+        counts = chosen.with_memory(lambda memory: memory.store.counts(memory.user_id))
+        out.print(f"{_counted(counts)} in {safe(shown.from_home(str(path)))}")
+    else:
+        out.print(f"Nothing is recorded yet. The database will be {safe(shown.from_home(str(path)))}")
+    out.print()
+    fresh = [
+        ("backscroll demo", "see it work, in a throw-away store"),
+        ("backscroll import ~/.claude/projects", "record what you and Claude Code said so far"),
+        ("backscroll serve", "what an MCP host runs; the README says how to attach it"),
+    ]
+    used = [
+        ("backscroll list", "the newest sessions"),
+        ("backscroll search WORDS", "find what was said"),
+        ("backscroll show '#1'", "read a session"),
+        ("backscroll stats", "settings, sizes, and what leaves this machine"),
+    ]
+    rows = [*(used if counts.get("sessions") else fresh), ("backscroll -h", "all commands")]
+    out.print(Listing((Column("", style="cyan"), Column("")), rows, headed=False))
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return f"{shown.plural(counts['sessions'], 'session')}, {shown.plural(counts['messages'], 'message')}"
+
+
+@click.command(epilog=examples("backscroll stats", "backscroll stats --json"))
+@as_json
+@store_options
+@chosen
+def stats(chosen: Chosen, as_json: bool) -> None:
+    """Show what is stored, where, under which settings, and what leaves this machine."""
+    settings = chosen.settings()
+    counts = chosen.with_memory(lambda memory: memory.store.counts(memory.user_id))
+    database = _database(settings)
+    values = effective(settings)
+    if settings.summary_base_url:
+        values["summary_base_url"] = _without_secrets(settings.summary_base_url)
+    told = origins(chosen.flags)
+    target = settings.sends_text_to()
+    sends = (
+        None
+        if target is None
+        else {"what": "text of sessions, for summaries", "to": _without_secrets(target)}
+    )
+    if as_json:
+        put_json(
+            {
+                "version": __version__,
+                "user": settings.user,
+                "database": database,
+                "counts": counts,
+                "settings": {name: {"value": value, "from": told[name]} for name, value in values.items()},
+                "leaves_this_machine": [] if sends is None else [sends],
+            }
+        )
+        return
+    out = results()
+    mode, folder_mode = database["mode"] or "-", database["folder_mode"] or "-"
+    facts = [
+        ("database", safe(str(database["path"]))),
+        ("size", f"{shown.size(database['size_bytes'])}, log {shown.size(database['wal_bytes'])}"),
+        ("modes", f"file {mode}, folder {folder_mode}{_too_open(mode)}"),
+        ("user", settings.user),
+        ("sessions", f"{counts['sessions']:,}"),
+        ("runs", f"{counts['runs']:,}"),
+        ("messages", f"{counts['messages']:,}"),
+        ("tool calls", f"{counts['tool_calls']:,}"),
+        ("media", f"{counts['media']:,} ({shown.size(counts['media_bytes'])})"),
+        ("failed summaries", f"{counts['summary_errors']:,}"),
+        ("leaves this machine", "nothing" if sends is None else f"{sends['what']}, to {safe(sends['to'])}"),
+    ]
+    out.print(Listing((Column("", style="bold"), Column("", share=1)), facts, headed=False))
+    out.print()
+    rows = [(name, "-" if value is None else line(str(value)), told[name]) for name, value in values.items()]
+    out.print(
+        Listing((Column("Setting"), Column("Value", share=2), Column("From", style="dim", share=1)), rows)
+    )
+
+
+def _database(settings: Settings) -> dict[str, Any]:
+    path = database_file(settings)
+    return {
+        "path": str(path.absolute()),
+        "exists": path.exists(),
+        "size_bytes": _size(path),
+        "wal_bytes": _size(path.with_name(f"{path.name}-wal")),
+        "mode": _mode(path),
+        "folder_mode": _mode(path.absolute().parent),
+    }
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _mode(path: Path) -> str | None:
+    try:
+        return f"{stat.S_IMODE(path.stat().st_mode):04o}"
+    except OSError:
+        return None
+
+
+def _too_open(mode: str) -> str:
+    """A warning where others on this machine can read the file."""
+    open_to_others = os.name == "posix" and mode != "-" and mode[-2:] != "00"
+    return "; others can read it: chmod 600" if open_to_others else ""
+
+
+def _without_secrets(url: str) -> str:
+    """An address without what may be a key: user, password, query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def origins(flags: dict[str, str]) -> dict[str, str]:
+    """Where each setting was set: a flag, a variable, the config file, or nowhere."""
+    file = read_config(config_file())
+    given = {name.upper() for name in os.environ}
+    told = {}
+    for name, field in Settings.model_fields.items():
+        aliases = getattr(field.validation_alias, "choices", ())
+        names = [f"BACKSCROLL_{name.upper()}", *(str(alias).upper() for alias in aliases)]
+        variable = next((one for one in names if one in given and one.startswith("BACKSCROLL_")), None)
+        if name in flags:
+            told[name] = f"--{name}"
+        elif variable is not None:
+            told[name] = variable
+        else:
+            told[name] = str(config_file()) if name in file else "default"
+    return told
+
+
+@click.command(epilog=examples("backscroll backup backscroll-$(date +%F).db"))
+@click.argument("file", type=click.Path(dir_okay=False))
+@store_options
+@chosen
+def backup(chosen: Chosen, file: str) -> None:
+    """Copy the whole database to FILE, while it is in use.
+
+    The copy is a database like the one it came from: `--db FILE` opens it.
+    """
+    existing(chosen)
+    if not Path(file).absolute().parent.is_dir():
+        raise InvalidArgument(f"There is no folder {Path(file).absolute().parent}. Make it first.")
+    chosen.with_memory(lambda memory: memory.store.backup(file))
+    results().print(f"{safe(file)}: {shown.size(_size(Path(file)))}.")
+
+
+@click.command(
+    epilog=examples(
+        "backscroll migrate", "backscroll migrate --check-index", "backscroll migrate --rebuild-index"
+    )
+)
+@click.option("--check-index", "check", is_flag=True, help="Compare index and counters with the rows.")
+@click.option("--rebuild-index", "rebuild", is_flag=True, help="Make the search index anew from the rows.")
+@store_options
+@chosen
+def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
+    """Bring the database to this program's version, as opening it always does, and say which that is."""
+
+    async def migrated(memory: Memory) -> None:
+        out = results()
+        version = schema.newest("sqlite")
+        out.print(f"{safe(str(path))} has version {version}, the newest that this Backscroll knows.")
+        if rebuild:
+            out.print(f"Index rebuilt: {shown.plural(await memory.store.rebuild_index(), 'message')}.")
+        if check:
+            problems = await memory.store.check()
+            for problem in problems:
+                out.print(safe(problem))
+            if problems:
+                notes().print("Make the index anew with backscroll migrate --rebuild-index.")
+                raise click.exceptions.Exit(FAILED)
+            out.print("Tables, counters and index agree.")
+
+    path = existing(chosen)
+    chosen.with_memory(migrated)
+
+
+def existing(chosen: Chosen) -> Path:
+    """The chosen database's file. Raises StoreUnusable where there is none."""
+    path = database_file(chosen.settings())
+    if not path.exists():
+        raise StoreUnusable(f"There is no database at {path}. Name another with --db.")
+    return path

@@ -1,0 +1,73 @@
+"""Files of other programs, and Backscroll's own exports, are read into a memory, as often as one likes.
+
+The ledger of imports knows how far each file was read, so that what is unchanged costs a look at it, and
+what has grown costs its new part. It saves work and nothing hangs on it: whatever is read again is known
+by its ids and its words, and adds nothing.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from ..errors import InvalidArgument
+from ..importers import IMPORTERS
+from ..importers.backscroll_jsonl import FORMAT as OWN
+from ..memory import Memory
+from .files import files_of
+from .intake import Intake
+from .report import Failure, ImportReport, Progress
+
+__all__ = ["FORMATS", "STDIN", "Failure", "ImportReport", "Progress", "import_paths", "import_stream"]
+
+FORMATS = (*IMPORTERS, OWN)
+STDIN = Path("-")
+
+
+async def import_paths(
+    memory: Memory,
+    paths: Sequence[Path],
+    *,
+    format: str | None = None,
+    restore: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> ImportReport:
+    """Read files and all that lies below folders; `-` is standard input, for Backscroll's own export.
+
+    `format` names a host, or `jsonl` for our own; it is guessed otherwise. `restore` brings back sessions
+    that were deleted, and so reads every file from its beginning. A file or a run that cannot be taken in
+    is told in `failed` and stops nothing else. Raises InvalidArgument for an unknown format, and
+    StoreError where the database refuses: what was stored before stays, and importing again goes on.
+    """
+    if format is not None and format not in FORMATS:
+        raise InvalidArgument(
+            f"There is no format {format[:40]!r}. Use one of {', '.join(FORMATS)}, or leave it out."
+        )
+    if STDIN in paths and format not in (None, OWN):
+        raise InvalidArgument(f"Standard input can only be an export ({OWN}). Name the file itself.")
+    intake = Intake(memory, restore=restore, dry_run=dry_run, progress=progress)
+    named = [path for path in paths if path != STDIN]
+    files, failures = await asyncio.to_thread(files_of, named, format)
+    intake.expect(files, failures)
+    for file in files:
+        await intake.take(file)
+    await intake.flush()
+    if STDIN in paths:
+        await intake.take_stream(sys.stdin.buffer, "standard input")
+    return intake.report()
+
+
+async def import_stream(
+    memory: Memory,
+    stream: IO[bytes] | IO[str],
+    *,
+    name: str = "the stream",
+    restore: bool = False,
+    dry_run: bool = False,
+) -> ImportReport:
+    """Take in Backscroll's own export from a stream, by way of a temporary file of ours alone."""
+    intake = Intake(memory, restore=restore, dry_run=dry_run)
+    await intake.take_stream(stream, name)
+    return intake.report()

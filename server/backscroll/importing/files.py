@@ -1,0 +1,146 @@
+"""Which files there are to read, and from where: what the ledger remembers of each against how it is now."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import TranscriptError
+from ..importers import IMPORTERS, Batch, Importer, Tally, backscroll_jsonl, importer_for
+from ..importers.backscroll_jsonl import FORMAT as OWN
+from ..store import ImportState
+from .report import Failure
+
+MAX_FAILURES = 100
+"""Failures that are told of one file; the rest are counted among the lines skipped, as UNREADABLE."""
+
+UNREADABLE = "unreadable"
+
+_UNFINISHED = -1
+"""In place of the time of change of a file whose reading is under way: no file has it, so it is read on."""
+
+
+class File(NamedTuple):
+    """A file to read. `importer` is None for Backscroll's own export. `state` tells how it lies there now."""
+
+    path: Path
+    importer: Importer | None
+    state: ImportState
+
+
+def files_of(paths: Sequence[Path], format: str | None) -> tuple[list[File], list[Failure]]:
+    """The files to read, each once, in the order given and parents first; and what is none."""
+    files: dict[Path, File] = {}
+    failures: list[Failure] = []
+    for path in paths:
+        try:
+            for importer, found in _found(path, format):
+                full = found.resolve()
+                if full not in files:
+                    files[full] = File(found, importer, _state(full, importer))
+        except (TranscriptError, OSError) as error:
+            failures.append(Failure(str(path), 0, words(path, error)))
+    return list(files.values()), failures
+
+
+def words(path: Path, error: TranscriptError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"{path} cannot be read: {error.strerror or type(error).__name__}. Check its permissions."
+    return str(error)
+
+
+def _found(path: Path, format: str | None) -> Iterator[tuple[Importer | None, Path]]:
+    if path.is_dir():
+        if format in (None, OWN):
+            for found in backscroll_jsonl.find(path):
+                yield None, found
+        for host, importer in IMPORTERS.items():
+            if format in (None, host):
+                for found in importer.find(path):
+                    yield importer, found
+    elif format is not None and path.is_file():
+        yield IMPORTERS.get(format), path
+    elif backscroll_jsonl.recognises(path):
+        yield None, path
+    else:
+        yield importer_for(path), path
+
+
+def _state(path: Path, importer: Importer | None) -> ImportState:
+    told = path.stat()
+    return ImportState(
+        path=str(path),
+        host=OWN if importer is None else importer.host,
+        file_id=f"{told.st_dev}:{told.st_ino}",
+        size_bytes=told.st_size,
+        modified_ns=told.st_mtime_ns,
+        offset=0,
+        kept=0,
+        skipped={},
+        failed=(),
+    )
+
+
+def unchanged(before: ImportState, now: ImportState) -> bool:
+    """Whether the file was read to its end as it is."""
+    seen = (before.host, before.file_id, before.size_bytes, before.modified_ns)
+    return seen == (now.host, now.file_id, now.size_bytes, now.modified_ns)
+
+
+@dataclass(slots=True)
+class Reading:
+    """One file while it is read: how far, and what became of its lines."""
+
+    file: File
+    offset: int = 0
+    kept: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    ahead: Tally = field(default_factory=Tally)
+    finished: bool = False
+
+    @classmethod
+    def resumed(cls, file: File, before: ImportState | None) -> "Reading":
+        """From where the last reading got to if this is the same file, grown; else from its beginning."""
+        now = file.state
+        if before is None or (before.host, before.file_id) != (now.host, now.file_id):
+            return cls(file)
+        same_size = before.size_bytes == now.size_bytes and before.modified_ns != _UNFINISHED
+        if now.size_bytes < before.size_bytes or same_size or not before.settled:
+            return cls(file)
+        told = before.settled
+        failed = [(line, error) for line, error in told["failed"]]
+        return cls(file, before.offset, told["kept"], Counter(told["skipped"]), failed)
+
+    def take(self, batch: Batch) -> None:
+        self.offset, self.ahead = batch.offset, batch.ahead
+        self.kept += batch.settled.kept
+        self.skipped.update(batch.settled.skipped)
+        for failure in batch.settled.failed:
+            self.fail(*failure)
+
+    def begin_anew(self) -> None:
+        """The importer found another file than the ledger knew: what was counted of that one is void."""
+        self.kept = 0
+        self.skipped.clear()
+        self.failed.clear()
+
+    def fail(self, line: int, error: str) -> None:
+        if len(self.failed) < MAX_FAILURES:
+            self.failed.append((line, error))
+        else:
+            self.skipped[UNREADABLE] += 1
+
+    def state(self) -> ImportState:
+        """For the ledger. What is settled stands there by itself too: other lines will be counted anew."""
+        now = self.file.state
+        return replace(
+            now,
+            modified_ns=now.modified_ns if self.finished else _UNFINISHED,
+            offset=self.offset,
+            kept=self.kept + self.ahead.kept,
+            skipped=dict(self.skipped + Counter(self.ahead.skipped)),
+            failed=(*self.failed, *self.ahead.failed)[:MAX_FAILURES],
+            settled={"kept": self.kept, "skipped": dict(self.skipped), "failed": list(self.failed)},
+        )

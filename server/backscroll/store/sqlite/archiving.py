@@ -1,0 +1,294 @@
+"""Sessions leave: their rows in the order of an archive, lazily, within one long read transaction."""
+
+import sqlite3
+from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
+
+from ..archive import (
+    ArchivedCall,
+    ArchivedMedia,
+    ArchivedMessage,
+    ArchivedRow,
+    ArchivedRun,
+    ArchivedSession,
+    ArchivedSummary,
+)
+from .rows import (
+    SessionRow,
+    find_session,
+    find_user,
+    from_ms,
+    load,
+    maybe_from_ms,
+    session_by_key,
+    unpack_id,
+)
+
+PAGE_ROWS = 500
+PAGE_CHARS = 1 << 20
+
+
+def rows(
+    db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None
+) -> Generator[ArchivedRow, None, None]:
+    """The archives of these sessions and of those they are forks of, or of all; parents before forks.
+
+    Each medium comes once, before the first message that shows it. Raises SessionNotFound.
+    """
+    shown: set[int] = set()
+    for key in _in_order(db, user_id, refs):
+        session = session_by_key(db, key)
+        yield _head(db, session)
+        yield from _runs(db, key)
+        yield from _talk(db, key, shown)
+        yield from _summaries(db, key)
+
+
+def page(found: Iterator[ArchivedRow]) -> list[ArchivedRow]:
+    """The next rows, about a megabyte of them; nothing at the end."""
+    taken: list[ArchivedRow] = []
+    chars = 0
+    for row in islice(found, PAGE_ROWS):
+        taken.append(row)
+        chars += _size(row)
+        if chars >= PAGE_CHARS:
+            break
+    return taken
+
+
+def _size(row: ArchivedRow) -> int:
+    if isinstance(row, ArchivedMedia):
+        return len(row.data or b"")
+    if isinstance(row, ArchivedMessage):
+        return len(row.text) + sum(len(call.arguments or "") for call in row.tool_calls)
+    return 0
+
+
+def numbers(db: sqlite3.Connection, user_id: str) -> list[int]:
+    found = db.execute(
+        "SELECT number FROM sessions WHERE user_key = ? ORDER BY number", (find_user(db, user_id),)
+    )
+    return [number for (number,) in found]
+
+
+def _in_order(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) -> list[int]:
+    """Session keys by number, but each after its parent: a parent may be younger, where it took over."""
+    parents: dict[int, int | None] = dict(
+        db.execute(
+            "SELECT session_key, parent_key FROM sessions WHERE user_key = ? ORDER BY number",
+            (find_user(db, user_id),),
+        )
+    )
+    chosen = set(parents) if refs is None else {find_session(db, user_id, ref).session_key for ref in refs}
+    ordered: dict[int, None] = {}
+    for one in parents:
+        line: list[int] = []
+        key: int | None = one if one in chosen else None
+        while key is not None and key not in ordered:
+            line.append(key)
+            key = parents[key]
+        ordered.update(dict.fromkeys(reversed(line)))
+    return list(ordered)
+
+
+def _head(db: sqlite3.Connection, row: SessionRow) -> ArchivedSession:
+    parent = None if row.parent_key is None else session_by_key(db, row.parent_key)
+    (summaries,) = db.execute(
+        "SELECT count(*) FROM summaries WHERE session_key = ?", (row.session_key,)
+    ).fetchone()
+    return ArchivedSession(
+        session_id=unpack_id(row.session_id),
+        number=row.number,
+        title=row.title,
+        opening=row.opening,
+        project=row.project,
+        source=row.source,
+        agent=row.agent,
+        state=load(row.state) or None,
+        metadata=load(row.metadata) or None,
+        metrics=load(row.metrics) or None,
+        archived=bool(row.archived),
+        forked_from=None if parent is None else unpack_id(parent.session_id),
+        fork_seq=row.fork_seq,
+        runs=row.runs,
+        messages=row.messages,
+        tool_calls=row.tool_calls,
+        summaries=summaries,
+        last_seq=row.last_seq,
+        last_run_index=row.last_run_index,
+        created_at=from_ms(row.created_at),
+        updated_at=from_ms(row.updated_at),
+        last_activity_at=from_ms(row.last_activity_at),
+    )
+
+
+def _runs(db: sqlite3.Connection, session_key: int) -> Iterator[ArchivedRun]:
+    for key, run_id, run_index, parent, status, agent, model, metrics, metadata, *rest in db.execute(
+        "SELECT run_key, run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, first_seq, "
+        "last_seq, started_at, ended_at, created_at FROM runs WHERE session_key = ? ORDER BY run_index",
+        (session_key,),
+    ):
+        first_seq, last_seq, started_at, ended_at, created_at = rest
+        dropped = db.execute(
+            "SELECT position, seq FROM digests WHERE run_key = ? AND stored = 0 ORDER BY position", (key,)
+        ).fetchall()
+        yield ArchivedRun(
+            run_id=unpack_id(run_id),
+            run_index=run_index,
+            parent_run_id=None if parent is None else unpack_id(parent),
+            status=status,
+            agent=agent,
+            model=model,
+            metrics=load(metrics),
+            metadata=load(metadata),
+            first_seq=first_seq,
+            last_seq=last_seq,
+            dropped=tuple(dropped),
+            started_at=maybe_from_ms(started_at),
+            ended_at=maybe_from_ms(ended_at),
+            created_at=from_ms(created_at),
+        )
+
+
+def _talk(db: sqlite3.Connection, session_key: int, shown: set[int]) -> Iterator[ArchivedRow]:
+    """Messages by seq. Calls that left no message stand where they were made, as far as calls tell."""
+    loose = _Loose(db, session_key)
+    positions = _Positions(db, session_key)
+    for key, seq, run_index, role, from_history, *rest in db.execute(
+        "SELECT m.message_key, m.seq, r.run_index, m.role, m.from_history, m.text, m.reasoning, m.tool_call_id, "
+        "m.tool_name, m.is_error, m.payload, m.created_at FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+        "WHERE m.session_key = ? ORDER BY m.seq",
+        (session_key,),
+    ):
+        text, reasoning, tool_call_id, tool_name, is_error, payload, created_at = rest
+        media = []
+        for media_key, digest in db.execute(
+            "SELECT f.media_key, f.sha256 FROM message_media AS mm JOIN media AS f ON f.media_key = mm.media_key "
+            "WHERE mm.message_key = ? ORDER BY mm.ordinal",
+            (key,),
+        ).fetchall():
+            media.append(digest.hex())
+            if media_key not in shown:
+                shown.add(media_key)
+                yield _medium(db, media_key)
+        first_call, calls = _calls(db, key, created_at)
+        if first_call is not None:
+            yield from loose.before(first_call)
+        yield ArchivedMessage(
+            seq=seq,
+            run_index=run_index,
+            position=positions.of(seq),
+            role=role,
+            from_history=bool(from_history),
+            text=text,
+            reasoning=reasoning,
+            media=tuple(media),
+            tool_calls=calls,
+            tool_call_id=tool_call_id,
+            tool_name=tool_name,
+            is_error=bool(is_error),
+            payload=load(payload),
+            created_at=from_ms(created_at),
+        )
+    yield from loose.before(1 << 62)
+
+
+_CALL_COLUMNS = (
+    "c.call_key, c.ordinal, c.tool_call_id, c.tool_name, c.arguments, c.status, c.duration_ms, c.called_at, "
+    "(SELECT f.seq FROM messages AS f WHERE f.message_key = c.result_key)"
+)
+
+
+def _calls(
+    db: sqlite3.Connection, message_key: int, created_at: int
+) -> tuple[int | None, tuple[ArchivedCall, ...]]:
+    """The message's calls, and the key of the first of them."""
+    found = db.execute(
+        f"SELECT {_CALL_COLUMNS} FROM tool_calls AS c WHERE c.message_key = ? ORDER BY c.ordinal",
+        (message_key,),
+    ).fetchall()
+    calls = tuple(
+        ArchivedCall(
+            tool_call_id=tool_call_id,
+            tool_name=tool_name,
+            arguments=arguments,
+            status=status,
+            duration_ms=duration_ms,
+            result_seq=result_seq,
+            called_at=None if called_at == created_at else from_ms(called_at),
+        )
+        for _, _, tool_call_id, tool_name, arguments, status, duration_ms, called_at, result_seq in found
+    )
+    return min((call[0] for call in found), default=None), calls
+
+
+class _Loose:
+    """Calls whose message was not stored, handed out in the order they were made."""
+
+    def __init__(self, db: sqlite3.Connection, session_key: int) -> None:
+        self._rows = db.execute(
+            f"SELECT {_CALL_COLUMNS}, r.run_index FROM tool_calls AS c JOIN runs AS r ON r.run_key = c.run_key "
+            "WHERE c.session_key = ? AND c.message_key IS NULL ORDER BY c.call_key",
+            (session_key,),
+        )
+        self._next = self._rows.fetchone()
+
+    def before(self, call_key: int) -> Iterator[ArchivedCall]:
+        while self._next is not None and self._next[0] < call_key:
+            (
+                _, ordinal, tool_call_id, tool_name, arguments, status, duration_ms, called_at, result_seq, run_index,
+            ) = self._next  # fmt: skip
+            yield ArchivedCall(
+                run_index=run_index,
+                ordinal=ordinal,
+                tool_call_id=tool_call_id,
+                tool_name=tool_name,
+                arguments=arguments,
+                status=status,
+                duration_ms=duration_ms,
+                result_seq=result_seq,
+                called_at=from_ms(called_at),
+            )
+            self._next = self._rows.fetchone()
+
+
+class _Positions:
+    """At which place of its run each message was received, looked up by rising seq."""
+
+    def __init__(self, db: sqlite3.Connection, session_key: int) -> None:
+        self._rows = db.execute(
+            "SELECT d.seq, d.position FROM runs AS r JOIN digests AS d ON d.run_key = r.run_key "
+            "WHERE r.session_key = ? AND d.stored = 1 ORDER BY d.seq",
+            (session_key,),
+        )
+        self._next = self._rows.fetchone()
+
+    def of(self, seq: int) -> int | None:
+        while self._next is not None and self._next[0] < seq:
+            self._next = self._rows.fetchone()
+        return int(self._next[1]) if self._next is not None and self._next[0] == seq else None
+
+
+def _medium(db: sqlite3.Connection, media_key: int) -> ArchivedMedia:
+    digest, mime_type, data, url = db.execute(
+        "SELECT sha256, mime_type, data, url FROM media WHERE media_key = ?", (media_key,)
+    ).fetchone()
+    return ArchivedMedia(media_id=digest.hex(), mime_type=mime_type, data=data, url=url)
+
+
+def _summaries(db: sqlite3.Connection, session_key: int) -> Iterator[ArchivedSummary]:
+    for version, summary, topics, made_by, first_seq, last_seq, digest, created_at in db.execute(
+        "SELECT version, summary, topics, made_by, first_seq, last_seq, digest, created_at FROM summaries "
+        "WHERE session_key = ? ORDER BY version",
+        (session_key,),
+    ):
+        yield ArchivedSummary(
+            version=version,
+            summary=summary,
+            topics=tuple(load(topics)),
+            made_by=made_by,
+            first_seq=first_seq,
+            last_seq=last_seq,
+            digest=digest.hex(),
+            created_at=from_ms(created_at),
+        )

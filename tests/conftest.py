@@ -1,0 +1,101 @@
+"""What every test stands on: folders of its own, one clock zone, an open store and a memory on it."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+import backscroll
+from backscroll.store import Store
+from backscroll.store.opening import open_store
+from backscroll.tokens import TokenCounter, counter
+
+STORES = ("sqlite",)
+"""Every implementation of Store: the contract suite runs once with each."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def utc() -> Iterator[None]:
+    """Times are shown in the zone of the machine; here every machine is in one zone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes what belongs to the person at this machine."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in [name for name in os.environ if name.startswith(("BACKSCROLL_", "XDG_", "CLAUDE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    for name, folder in (("CONFIG", ".config"), ("DATA", ".local/share"), ("CACHE", ".cache"), ("STATE", ".local/state")):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
+    return home
+
+
+@pytest.fixture(scope="session")
+def tokens() -> TokenCounter:
+    """The exact counter: loading it takes a tenth of a second or two, so once for all tests."""
+    counter.load()
+    return counter
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    assert request.param == "sqlite"
+    return f"sqlite:///{tmp_path}/sessions.db"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """The file behind `url`."""
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = await open_store(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def app(url: str, tokens: TokenCounter) -> AsyncIterator[backscroll.Backscroll]:
+    async with backscroll.Backscroll(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def memory(app: backscroll.Backscroll) -> backscroll.Memory:
+    return app.memory("ada", source="api")
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.Runner]:
+    """A loop for property tests, which are plain functions: `loop.run(...)` runs one example's coroutine."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def kept_memory(url: str, loop: asyncio.Runner, tokens: TokenCounter) -> Iterator[backscroll.Memory]:
+    """A memory on `loop`, open for all examples of a property test: each takes sessions of its own."""
+    stack = AsyncExitStack()
+    app = loop.run(stack.enter_async_context(backscroll.Backscroll(url)))
+    yield app.memory("ada", source="api")
+    loop.run(stack.aclose())

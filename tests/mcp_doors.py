@@ -1,0 +1,162 @@
+"""The doors that MCP hosts come in by: the SDK's client in memory and over stdio, in both eras; and a bare pipe."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mcp_types as mcp
+import tiktoken
+from fixtures.front_client import Program
+from mcp.client.client import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from tiktoken.load import load_tiktoken_bpe
+
+import backscroll
+from backscroll.notices import Notices
+from backscroll.server import build_server
+from backscroll.tokens import RANKS, SPLIT
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+ERAS = ("legacy", "auto")
+"""As Client's `mode` takes them: with `initialize` (2025), and what `server/discover` leads to (2026)."""
+
+READING = (
+    "search_session_history",
+    "list_sessions",
+    "get_chat_history",
+    "get_tool_call_history",
+    "get_session_context",
+)
+WRITING = ("record_run", "summarize_session", "update_session", "fork_session", "delete_session")
+
+
+@cache
+def _o200k() -> tiktoken.Encoding:
+    ranks = load_tiktoken_bpe(str(RANKS))
+    return tiktoken.Encoding("o200k_base", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
+
+
+def tokens_in(text: str) -> int:
+    """Counted by tiktoken itself: a budget is not checked by the code that kept it."""
+    return len(_o200k().encode_ordinary(text))
+
+
+def text_of(result: mcp.CallToolResult | mcp.GetPromptResult | mcp.ReadResourceResult) -> str:
+    """The one text of a result. Fails where there is more, or something else."""
+    if isinstance(result, mcp.CallToolResult):
+        (block,) = result.content
+    elif isinstance(result, mcp.GetPromptResult):
+        (message,) = result.messages
+        block = message.content
+    else:
+        (content,) = result.contents
+        assert isinstance(content, mcp.TextResourceContents)
+        return content.text
+    assert isinstance(block, mcp.TextContent)
+    return block.text
+
+
+def answer_of(result: mcp.CallToolResult) -> dict[str, Any]:
+    """The structured content of a call that went well."""
+    assert not result.is_error, text_of(result)
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+def said(result: mcp.CallToolResult) -> str:
+    """The text of a call that went well."""
+    text = text_of(result)
+    assert not result.is_error, text
+    return text
+
+
+def complaint(result: mcp.CallToolResult) -> str:
+    """The text of a call that was refused."""
+    text = text_of(result)
+    assert result.is_error, text
+    assert result.structured_content is None
+    return text
+
+
+@asynccontextmanager
+async def attached(
+    app: backscroll.Backscroll,
+    era: str,
+    *,
+    user: str = "ada",
+    profile: str = "full",
+    sends_text: bool = False,
+    **options: Any,
+) -> AsyncIterator[Client]:
+    """A client in this process, of a server for one user of `app`."""
+    memory = app.memory(user, source="mcp")
+    notices = Notices(app, memory)
+    async with notices.running():
+        server = build_server(memory, notices, profile=profile, sends_text=sends_text)
+        async with Client(server, mode=era, cache=None, raise_exceptions=True, **options) as client:
+            yield client
+
+
+def command(database: Path | str, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "backscroll", "serve", "--db", str(database), *flags]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What the server's process gets: this test's own folders, and the package."""
+    kept = {name: value for name, value in os.environ.items() if name in ("HOME", "TZ") or name.startswith("XDG_")}
+    return {**kept, "PYTHONPATH": str(ROOT / "server"), **more}
+
+
+@asynccontextmanager
+async def over_stdio(
+    database: Path | str,
+    era: str,
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    errors: Path | None = None,
+    **options: Any,
+) -> AsyncIterator[Client]:
+    """The SDK's own client of the real server, a process of its own. `errors` takes its standard error."""
+    program, *arguments = command(database, *flags)
+    parameters = StdioServerParameters(
+        command=program, args=arguments, env=environment(**env or {}), cwd=cwd or Path.cwd()
+    )
+    with (errors or Path(os.devnull)).open("a") as log:
+        async with Client(stdio_client(parameters, errlog=log), mode=era, cache=None, **options) as client:
+            yield client
+
+
+@asynccontextmanager
+async def the_server(
+    database: Path | str, *flags: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AsyncIterator[Program]:
+    """The real server at the end of a bare pipe."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command(database, *flags),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        limit=2**26,
+        cwd=cwd,
+        env={"PATH": os.environ["PATH"], **environment(**env or {})},
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+def compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
