@@ -18,7 +18,7 @@ from .talk import Chat
 
 USER = "bench"
 AGENT = "bench-agent"
-USAGE = {"input_tokens": 400, "output_tokens": 150, "total_tokens": 550}
+USAGE: dict[str, Any] = {"input_tokens": 400, "output_tokens": 150, "total_tokens": 550}
 """What the model's answer told: a framework knows it and hands it on."""
 BATCH = 250
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from backscroll.cli.commands import for_people
+from backscroll.cli.endings import for_people
 from backscroll.cli.layout import Column, Listing
 from backscroll.cli.shown import size
 from backscroll.terminal import json_text, line, put, safe

@@ -30,40 +30,40 @@ async def pages(read: Any, form: str = "text", **how: Any) -> AsyncIterator[Any]
         yield page
 
 
-async def texts_of(memory: Memory, first: ChatPage, form: str, max_tokens: int) -> dict[tuple[int, str], str]:
-    """Every text that a page and the cursors in its cuts and at its end lead to, put together by place.
-
-    Fails where a piece does not follow the piece before it, or is told twice.
-    """
-    told: dict[tuple[int, str], str] = {}
-    waiting = [first]
-    seen: set[str] = set()
-    while waiting:
-        page = waiting.pop()
-        followed = [page.next_cursor, page.previous_cursor if page is first or not page.messages else None]
-        for line in page.messages:
-            inside = line.offset or (len(page.messages) == 1 and page.next_cursor in seen)
-            place = (line.seq, "text")
-            if line.offset:
-                place = next((p for p in told if p[0] == line.seq and len(told[p]) == line.offset), place)
-                assert len(told.get(place, "")) == line.offset, (place, line.offset)
-                told[place] += line.text
-            elif not inside and len(line.text) > len(told.get(place, "")):
-                told[place] = line.text
-            followed += CUT.findall(line.cut or "")
-            for n, made in enumerate(line.tool_calls):
-                if isinstance(made.arguments, str):
-                    told.setdefault((line.seq, f"call {n}"), made.arguments)
-                followed += CUT.findall(made.cut or "")
-        for cursor in followed:
+async def everything(memory: Memory, first: ChatPage, form: Any, max_tokens: int) -> list[ChatPage]:
+    """A page and all pages that the cursors in its cuts and at its ends lead to."""
+    found, seen = [first], set()
+    for page in found:
+        cuts = [words for line in page.messages for words in (line.cut, *(made.cut for made in line.tool_calls)) if words]
+        for cursor in (page.previous_cursor, page.next_cursor, *(name for words in cuts for name in CUT.findall(words))):
             if cursor is not None and cursor not in seen:
                 seen.add(cursor)
-                waiting.append(await memory.get_chat_history(cursor=cursor, format=form, max_tokens=max_tokens))  # type: ignore[arg-type]
-    return told
+                found.append(await memory.get_chat_history(cursor=cursor, format=form, max_tokens=max_tokens))
+    return found
+
+
+def unread(whole: list[Message], pages: list[ChatPage]) -> list[str]:
+    """What of the messages none of the pages shows. Fails where a piece is not what stands at its place."""
+    texts = {(m.seq, "text"): m.text for m in whole}
+    texts |= {(m.seq, f"call {n}"): c.arguments_text for m in whole for n, c in enumerate(m.tool_calls)}
+    read: dict[tuple[int, str], set[int]] = {place: set() for place in texts}
+    for page in pages:
+        for line in page.messages:
+            pieces = [(line.text, line.offset, None)] if line.text else []
+            pieces += [(str(c.arguments or ""), 0, n) for n, c in enumerate(line.tool_calls)]
+            for piece, offset, n in pieces:
+                # A page inside a text does not say whether that is the message's own or a call's.
+                names = [f"call {n}"] if n is not None else ["text"] if not offset else ["text", "call 0", "call 1", "call 2"]
+                places = [(line.seq, name) for name in names if texts.get((line.seq, name), "")[offset:].startswith(piece)]
+                assert places, (line.ref, offset, piece[:80])
+                for place in places:
+                    read[place].update(range(offset, offset + len(piece)))
+    return [f"#{seq} {name}: {len(texts[seq, name]) - len(got)} of {len(texts[seq, name])}"
+            for (seq, name), got in read.items() if len(got) < len(texts[seq, name])]  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("max_tokens", [200, 350, 1_000])
+@pytest.mark.parametrize("max_tokens", [300, 1_000])
 async def test_a_chat_is_read_back_to_its_first_message(memory: Memory, form: Any, max_tokens: int) -> None:
     for n in range(15):
         await memory.record_run(a_tool_turn(n), session_id="s")
@@ -118,8 +118,7 @@ async def test_cursors_keep_to_the_filters(memory: Memory, filters: dict[str, An
 
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_a_message_of_10_mb_is_read_to_its_end(memory: Memory, form: Any) -> None:
-    lines = (f"{n}: the quick brown fox\n" for n in itertools.count())
-    text = "".join(itertools.islice(lines, 400_000))[: 10 << 20]
+    text = "".join(f"{n}: the quick brown fox\n" for n in range(400_000))[: 10 << 20]
     await memory.record_run([user("hi"), assistant(text), user("bye")], session_id="s")
     page = await memory.get_chat_history("#1.2", max_tokens=20_000, format=form)
     got, seqs = "", []
@@ -137,15 +136,15 @@ async def test_a_message_of_10_mb_is_read_to_its_end(memory: Memory, form: Any) 
 
 
 SCRAPS = st.sampled_from(["word ", "日本", '"\\', "\n", "é", "x" * 50, " " * 20])
-LONG = st.builds(lambda scraps, n: "".join(scraps) * n, st.lists(SCRAPS, min_size=1, max_size=4), st.sampled_from([1, 2, 60, 300]))
+LONG = st.builds(lambda scraps, n: "".join(scraps) * n, st.lists(SCRAPS, min_size=1, max_size=4), st.sampled_from([1, 2, 60, 150]))
 
 
 @given(
     said=st.lists(st.tuples(LONG, st.lists(st.tuples(LONG, LONG), max_size=3), LONG), min_size=1, max_size=3),
     form=st.sampled_from(["text", "json"]),
-    max_tokens=st.integers(200, 900),
+    max_tokens=st.integers(400, 1_200),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_cursors_lead_to_every_text_and_its_pieces_join(
     kept_memory: Memory, loop: asyncio.Runner, said: list[Any], form: Any, max_tokens: int
 ) -> None:
@@ -160,11 +159,7 @@ def test_cursors_lead_to_every_text_and_its_pieces_join(
         await kept_memory.record_run(sent, session_id=session_id)
         whole: list[Message] = await kept_memory.get_messages_for_session(session_id)
         first = await kept_memory.get_chat_history(session_id, format=form, max_tokens=max_tokens)
-        told = await texts_of(kept_memory, first, form, max_tokens)
-        for message in whole:
-            assert told.get((message.seq, "text"), "") == message.text, message.ref
-            for n, made in enumerate(message.tool_calls):
-                assert told.get((message.seq, f"call {n}"), "") == made.arguments_text, (message.ref, n)
+        assert unread(whole, await everything(kept_memory, first, form, max_tokens)) == []
 
     loop.run(read())
 
@@ -190,19 +185,12 @@ async def test_long_calls_are_read_to_their_end(memory: Memory, form: str, max_t
     given, told = "".join(f"given {n} " for n in range(900)), "".join(f"told {n} " for n in range(1100))
     await memory.record_run([assistant("", call("a", "f", given)), result("a", told)], session_id="s")
     await memory.record_run([assistant("", call("b", "g", "short")), result("b", "short")], session_id="s")
-    found = {"a": ["", ""], "b": ["", ""]}
-    last = None
+    found = {"f": ["", ""], "g": ["", ""]}
     async for page in pages(memory.get_tool_call_history, form, max_tokens=max_tokens, limit=1):
         for c in page.tool_calls:
-            kept = found[c.tool_call_id] if c.tool_call_id else found["a"]
-            for n, piece in enumerate((c.arguments, c.result)):
-                # A page that cuts both shows the head of the second; reading on tells it from its head again.
-                if piece and not (n == 1 and last == (n, piece[:20])):
-                    kept[n] = piece if kept[n] and kept[n].startswith(piece[:20]) and piece.startswith("told 0 ") else kept[n] + piece
-                last = (n, (piece or "")[:20])
-    assert found["b"] == ["short", "short"]
-    assert found["a"][0] == given
-    assert found["a"][1] == told
+            found[c.tool_name][0] += c.arguments or ""
+            found[c.tool_name][1] += c.result or ""
+    assert found == {"f": [given, told], "g": ["short", "short"]}
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -265,9 +253,9 @@ async def test_a_cursor_may_be_passed_with_what_it_holds_but_not_with_what_contr
              "include_tool_messages": True}  # fmt: skip
     for name, (read, cursor, given) in (await one_of_each(memory)).items():
         alone: Page = await read(cursor=cursor)
-        again: Page = await read(cursor=cursor, **given, max_tokens=4_000, format="json")
-        assert again.model_copy(update={"nonce": "", "next_cursor": None}) != None, name  # noqa: E711
-        assert type(alone) is type(again)
+        again: Page = await read(cursor=cursor, **given)
+        assert again.model_copy(update={"nonce": ""}) == alone.model_copy(update={"nonce": ""}), name
+        await read(cursor=cursor, max_tokens=4_000, format="json")
         for argument in given:
             if other[argument] is True:
                 continue

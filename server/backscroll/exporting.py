@@ -156,8 +156,6 @@ def _heading(message: Message) -> str:
     if message.role == "tool":
         failed = ", failed" if message.is_error else ""
         who = f"Result of {_code(message.tool_name or 'unknown')}{failed}"
-    elif message.role == "assistant" and message.agent:
-        who = f"Assistant ({one_line(message.agent)})"
     return f"### {who} · {message.ref} · {_time(message.created_at)}"
 
 

@@ -74,7 +74,7 @@ def hit_line(hit: Hit) -> str:
 
 
 def session_line(line: SessionLine) -> str:
-    counts = f"{_plural(line.runs, 'run')}, {_plural(line.messages, 'message')}"
+    counts = f"{plural(line.runs, 'run')}, {plural(line.messages, 'message')}"
     notes = [line.source, *([line.project] if line.project else []), counts]
     if line.forked_from:
         notes.append(f"fork of {line.forked_from}")
@@ -138,7 +138,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
@@ -192,7 +192,7 @@ def _sessions_text(page: SearchPage | SessionPage, hint: str, total: int | None)
 
 def _chat_text(page: ChatPage) -> str:
     shown = f", {page.messages[0].ref} to {page.messages[-1].ref}" if page.messages else ""
-    head = f"Session {page.session}, {_plural(page.total, 'message')}{shown}."
+    head = f"Session {page.session}, {plural(page.total, 'message')}{shown}."
     lines = [f"{page.resolved} {head}" if page.resolved else head]
     lines += _fenced(page.nonce, map(message_lines, page.messages)) if page.messages else ["No messages match."]
     if page.previous_cursor is not None:
@@ -215,7 +215,7 @@ def context_head(page: SessionContext) -> Iterator[str]:
     notes = [page.source, *([page.project] if page.project else []), *([page.agent] if page.agent else [])]
     yield f"{page.title} ({'; '.join(notes)})"
     yield (
-        f"{_plural(page.runs_total, 'run')}, {_plural(page.messages_total, 'message')}, "
+        f"{plural(page.runs_total, 'run')}, {plural(page.messages_total, 'message')}, "
         f"{clock(page.created_at)} to {clock(page.last_activity_at)}"
     )
     if page.metrics:

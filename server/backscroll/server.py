@@ -171,4 +171,4 @@ async def _or_refuse(work: Awaitable[T], *, uri: str | None = None) -> T:
 
 
 def _inside(error: Exception) -> str:
-    return f"Backscroll failed inside ({type(error).__name__}). Nothing is lost; its standard error says where."
+    return f"Backscroll failed inside ({type(error).__name__}). Try again; its standard error says where."

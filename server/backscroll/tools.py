@@ -63,7 +63,8 @@ class Tool:
 
 
 def _recorded(receipt: RecordReceipt) -> str:
-    said = [f"Recorded {receipt.recorded} messages as run {receipt.run_index} of session {receipt.session}."]
+    counted = "1 message" if receipt.recorded == 1 else f"{receipt.recorded} messages"
+    said = [f"Recorded {counted} as run {receipt.run_index} of session {receipt.session}."]
     if receipt.duplicate:
         said = [f"Nothing new: run {receipt.run_index} of session {receipt.session} is recorded already."]
     if receipt.history:
@@ -280,17 +281,19 @@ def arguments_model(tool_name: str) -> type[BaseModel]:
         )
         for name, parameter in parameters(tool).items()
     }
-    return create_model(tool.name, __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(tool.name, __config__=ConfigDict(extra="forbid", coerce_numbers_to_str=True), **fields)
 
 
 def read_arguments(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a call, checked. Raises InvalidArgument in a sentence that names what is wrong."""
+    # A null, or an empty text, is what strict hosts send for an argument that their model left out.
+    optional = {name for name, told in parameters(tool).items() if told.default is not inspect.Parameter.empty}
+    told = {name: value for name, value in given.items() if name not in optional or value not in (None, "")}
     try:
-        checked = arguments_model(tool.name).model_validate(dict(given))
+        checked = arguments_model(tool.name).model_validate(told)
     except ValidationError as error:
         raise InvalidArgument(_complaint(tool, error)) from None
-    # A null is what some hosts send for an argument that they leave out.
-    return {name: getattr(checked, name) for name in given if given[name] is not None}
+    return {name: getattr(checked, name) for name in told}
 
 
 def _complaint(tool: Tool, error: ValidationError) -> str:

@@ -8,10 +8,10 @@ import click
 from .. import __version__
 from ..terminal import safe
 from . import changing, moving, reading, running, upkeep
-from .commands import FAILED, INTERRUPTED, Commands, examples
+from .endings import FAILED, INTERRUPTED, Commands, examples
 from .opening import Chosen, store_options
 
-__all__ = ["cli", "run"]
+__all__ = ["commands", "run"]
 
 
 @click.group(
@@ -25,7 +25,7 @@ __all__ = ["cli", "run"]
 @click.version_option(__version__, "-V", "--version", message="backscroll %(version)s")
 @store_options
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def commands(ctx: click.Context) -> None:
     """Session memory for AI agents: records conversations word for word, recalls them cheaply.
 
     Settings come from flags, then BACKSCROLL_* variables, then config.toml; `backscroll stats` shows them.
@@ -49,7 +49,7 @@ for command in (
     upkeep.backup,
     upkeep.migrate,
 ):
-    cli.add_command(command)
+    commands.add_command(command)
 
 
 def run(arguments: list[str] | None = None) -> NoReturn:
@@ -64,7 +64,7 @@ def run(arguments: list[str] | None = None) -> NoReturn:
 def _exit_code(arguments: list[str] | None) -> Any:
     try:
         # Not standalone: click would call a closed pipe a failure, and print "Aborted!" at Ctrl-C.
-        return cli.main(arguments, prog_name="backscroll", standalone_mode=False)
+        return commands.main(arguments, prog_name="backscroll", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

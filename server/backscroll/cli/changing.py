@@ -5,11 +5,14 @@ from typing import get_args
 
 import click
 
+from ..answers import DeleteReceipt
 from ..errors import InvalidArgument
 from ..memory import Forks, Memory
+from ..models import Session
+from ..recall.reading import handle
+from ..render import plural
 from ..terminal import line, notes, put_json, results, safe
-from . import shown
-from .commands import FAILED, examples, for_people
+from .endings import FAILED, examples, for_people
 from .opening import Chosen, as_json, chosen, session_ref, store_options
 
 
@@ -86,27 +89,35 @@ def delete(chosen: Chosen, session: str, *, forks: Forks, purge: bool, yes: bool
     session back, unless it is told to with --restore.
     """
 
-    async def deleted(memory: Memory) -> None:
+    async def looked_up(memory: Memory) -> Session:
         ref = await session_ref(memory, session)
-        found = await memory.get_session(ref)
-        counts = f"{shown.plural(found.runs, 'run')}, {shown.plural(found.messages, 'message')}"
-        named = f'{found.session} "{line(found.shown_title)}" ({counts}, from {line(found.source)})'
-        if not yes and not _agreed(f"Delete session {named}?"):
-            notes().print("Not deleted.")
-            raise click.exceptions.Exit(FAILED)
-        # As it was given: a handle of a message is refused there, not taken for its session.
-        receipt = await memory.delete_session(ref, forks=forks, purge=purge)
-        if as_json:
-            put_json(receipt.model_dump(mode="json"))
-            return
-        rows = ", ".join(f"{count:,} {table.replace('_', ' ')}" for table, count in receipt.deleted.items())
-        out = results()
-        out.print(f"Deleted session {receipt.session}: {rows}.")
-        told = for_people(receipt.purge)
-        out.print(f"{told[:1].upper()}{told[1:]}.")
-        out.print(f"Not reached: {'; '.join(receipt.not_reached)}.")
+        if handle(ref)[1] is not None:
+            raise InvalidArgument(f"{ref} names a message. Only a session can be deleted: {handle(ref)[0]}.")
+        return await memory.get_session(ref)
 
-    chosen.with_memory(deleted)
+    async def deleted(memory: Memory) -> DeleteReceipt:
+        return await memory.delete_session(found.session, forks=forks, purge=purge)
+
+    found = chosen.with_memory(looked_up)
+    # Asked between the two, with nothing open: a person may take an hour, or press Ctrl-C.
+    if not yes and not _agreed(f"Delete session {_described(found)}?"):
+        notes().print("Not deleted.")
+        raise click.exceptions.Exit(FAILED)
+    receipt = chosen.with_memory(deleted)
+    if as_json:
+        put_json(receipt.model_dump(mode="json"))
+        return
+    rows = ", ".join(f"{count:,} {table.replace('_', ' ')}" for table, count in receipt.deleted.items())
+    told = for_people(receipt.purge)
+    out = results()
+    out.print(f"Deleted session {receipt.session}: {rows}.")
+    out.print(f"{told[:1].upper()}{told[1:]}.")
+    out.print(f"Not reached: {'; '.join(receipt.not_reached)}.")
+
+
+def _described(session: Session) -> str:
+    counts = f"{plural(session.runs, 'run')}, {plural(session.messages, 'message')}"
+    return f'{session.session} "{line(session.shown_title)}" ({counts}, from {line(session.source)})'
 
 
 def _agreed(question: str) -> bool:

@@ -10,18 +10,18 @@ import click
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from ..errors import TranscriptError
+from ..errors import InvalidArgument, TranscriptError
 from ..exporting import Write, export_jsonl, export_markdown
-from ..importers import IMPORTERS
-from ..importers.backscroll_jsonl import FORMAT as OWN
-from ..importing import ImportReport, Progress, import_paths
+from ..importing import FORMATS, ImportReport, Progress, import_paths
 from ..memory import Memory
+from ..render import plural
 from ..terminal import line, notes, put_json, results, safe
 from . import shown
-from .commands import FAILED, examples
-from .opening import Chosen, as_json, chosen, store_options
+from .endings import FAILED, examples
+from .opening import Chosen, as_json, chosen, session_ref, store_options
 
 _FAILURES_SHOWN = 10
+_REASONS_SHOWN = 4
 
 
 @click.command(
@@ -36,8 +36,8 @@ _FAILURES_SHOWN = 10
 @click.option(
     "--format",
     "form",
-    type=click.Choice([*IMPORTERS, OWN]),
-    help=f"What the files are; guessed by default. {OWN} is what export writes.",
+    type=click.Choice(FORMATS),
+    help="What the files are; guessed by default. jsonl is what export writes.",
 )
 @click.option("--restore", is_flag=True, help="Bring back sessions that were deleted here.")
 @click.option("--dry-run", is_flag=True, help="Read and count, record nothing.")
@@ -59,6 +59,8 @@ def import_(
                 memory, wanted, format=form, restore=restore, dry_run=dry_run, progress=bar
             )
 
+    if "-" in paths and sys.stdin.isatty():
+        raise InvalidArgument("Standard input is a terminal. Pipe an export in: ... | backscroll import -")
     wanted = [Path(path) for path in paths]
 
     report = chosen.with_memory(imported, create=not dry_run)
@@ -68,36 +70,40 @@ def import_(
         _tell(report, dry_run=dry_run)
     for failure in report.failed[:_FAILURES_SHOWN]:
         where = f"{failure.file}, line {failure.line}: " if failure.line else ""
-        notes().print(f"{safe(where)}{safe(failure.error)}")
+        notes().print(f"Error: {safe(where)}{safe(failure.error)}")
     if len(report.failed) > _FAILURES_SHOWN:
         notes().print(f"{len(report.failed) - _FAILURES_SHOWN:,} more failures; --json lists them.")
     if report.failed:
         raise click.exceptions.Exit(FAILED)
     if not report.files:
-        known = ", ".join([*IMPORTERS, OWN])
-        raise TranscriptError(f"No transcripts in {', '.join(paths)}. Known are those of {known}.")
+        known = ", ".join(FORMATS)
+        raise TranscriptError(f"No transcripts in {', '.join(paths)}. Known formats: {known}.")
 
 
 def _tell(report: ImportReport, *, dry_run: bool) -> None:
     out = results()
     what = [
-        shown.plural(report.sessions, "session"),
-        shown.plural(report.runs, "run"),
-        shown.plural(report.messages, "message"),
-        shown.plural(report.tool_calls, "tool call"),
+        plural(report.sessions, "session"),
+        plural(report.runs, "run"),
+        plural(report.messages, "message"),
+        plural(report.tool_calls, "tool call"),
     ]
-    files = f"{shown.plural(report.files, 'file')}, {shown.size(report.bytes_read)} read"
+    files = f"{plural(report.files, 'file')}, {shown.size(report.bytes_read)} read"
     unchanged = f", {report.unchanged:,} unchanged" if report.unchanged else ""
-    verb = "Found" if dry_run else "Recorded" if report.messages or report.runs else "Nothing new:"
-    out.print(f"{verb} {', '.join(what)} ({files}{unchanged}).")
+    if report.messages or report.runs:
+        out.print(f"{'Found' if dry_run else 'Recorded'} {', '.join(what)} ({files}{unchanged}).")
+    else:
+        out.print(f"Nothing new ({files}{unchanged}).")
     if report.duplicates:
-        out.print(f"Here already: {shown.plural(report.duplicates, 'run')}.")
+        out.print(f"Here already: {plural(report.duplicates, 'run')}.")
     if report.deleted:
         told = "were deleted here and stay so; --restore brings them back"
-        out.print(f"Left out: {shown.plural(report.deleted, 'run')} of sessions that {told}.")
+        out.print(f"Left out: {plural(report.deleted, 'run')} of sessions that {told}.")
     if report.skipped:
-        reasons = ", ".join(f"{count:,} {line(reason)}" for reason, count in sorted(report.skipped.items()))
-        out.print(f"Lines that are no talk: {reasons}.")
+        count = sum(report.skipped.values())
+        most = sorted(report.skipped, key=lambda reason: -report.skipped[reason])[:_REASONS_SHOWN]
+        reasons = f"{', '.join(map(line, most))}{', ...' if len(report.skipped) > len(most) else ''}"
+        out.print(f"Skipped {plural(count, 'line')} that hold no talk: {reasons}", style="dim")
 
 
 def _report_json(report: ImportReport) -> dict[str, Any]:
@@ -158,7 +164,7 @@ def export(chosen: Chosen, sessions: tuple[str, ...], form: str | None, output: 
     as_markdown = form == "markdown" or (form is None and output is not None and output.endswith(".md"))
 
     async def exported(memory: Memory) -> int:
-        chosen_ones = sessions or None
+        chosen_ones = [await session_ref(memory, session) for session in sessions] or None
         with _written_to(output) as write:
             if as_markdown:
                 return await export_markdown(memory, chosen_ones, write)
@@ -166,7 +172,7 @@ def export(chosen: Chosen, sessions: tuple[str, ...], form: str | None, output: 
 
     count = chosen.with_memory(exported)
     if output is not None:
-        notes().print(f"{shown.plural(count, 'session')} written to {safe(output)}.")
+        notes().print(f"{plural(count, 'session')} written to {safe(output)}.")
 
 
 @contextmanager
@@ -175,7 +181,14 @@ def _written_to(output: str | None) -> Iterator[Write]:
     if output is None:
         yield _to_terminal if sys.stdout.isatty() else _to_pipe
         return
-    path = Path(output)
+    path = Path(output).resolve()
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"There is no folder {path.parent}. Make it first.")
+    if path.exists() and not path.is_file():
+        # A device or a named pipe, which is written to and not put in another's place.
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file.write
+        return
     part = path.with_name(f".{path.name}.part")
     try:
         # For its owner alone, as the database is.

@@ -2,23 +2,21 @@
 
 import click
 
-from . import cli
+from . import commands
 
-_WIDTH = 100
+_WIDTHS = {"terminal_width": 100, "max_content_width": 100}
+_HELP = commands.context_settings["help_option_names"]
 
 
 def help_page() -> str:
     """Every command's help, as Markdown."""
-    root = click.Context(cli, info_name="backscroll", max_content_width=_WIDTH, terminal_width=_WIDTH)
+    root = click.Context(commands, info_name="backscroll", help_option_names=_HELP, **_WIDTHS)
     parts = ["# Commands\n\nWritten by `python -m backscroll.cli.page`; a test compares it.\n"]
     parts.append(_section("backscroll", root))
-    for name in cli.list_commands(root):
-        command = cli.get_command(root, name)
+    for name in commands.list_commands(root):
+        command = commands.get_command(root, name)
         assert command is not None
-        context = click.Context(
-            command, root, info_name=name, max_content_width=_WIDTH, terminal_width=_WIDTH,
-            help_option_names=["-h", "--help"],
-        )  # fmt: skip
+        context = click.Context(command, root, info_name=name, **_WIDTHS)
         parts.append(_section(f"backscroll {name}", context))
     return "\n".join(parts)
 

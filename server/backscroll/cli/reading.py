@@ -20,7 +20,7 @@ from ..store import CallWindow, ChatWindow, Search, SessionFilter
 from ..terminal import notes, put, put_json, results
 from ..text import clean_text
 from . import shown
-from .commands import examples
+from .endings import examples
 from .opening import Chosen, as_json, chosen, session_ref, store_options
 
 ALL = 1 << 30
@@ -78,7 +78,7 @@ def _most(limit: int | None, default: int, *, as_json: bool) -> int:
 @store_options
 @chosen
 def search(
-    chosen: Chosen, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: Any
+    chosen: Chosen, /, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: Any
 ) -> None:
     """Find what was said in past sessions, best match first.
 
@@ -159,7 +159,7 @@ async def _previewed(
 @store_options
 @chosen
 def list_sessions(
-    chosen: Chosen, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: str | None
+    chosen: Chosen, /, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: str | None
 ) -> None:
     """List sessions, newest activity first.
 
@@ -193,12 +193,13 @@ def _listed(lines: list[Any], total: int) -> dict[str, Any]:
 
 
 @click.command(
+    short_help="Show a session, or the messages around a handle.",
     epilog=examples(
         "backscroll show '#12'             the whole session",
         "backscroll show '#12' --runs 3    its last three turns",
         "backscroll show '#12.48'          around that message",
         "backscroll show '#12' --json > session.json",
-    )
+    ),
 )
 @click.argument("session")
 @_option("--runs", type=click.IntRange(1), metavar="N", help="Only the last N turns.")
@@ -210,7 +211,7 @@ def _listed(lines: list[Any], total: int) -> dict[str, Any]:
 @store_options
 @chosen
 def show(
-    chosen: Chosen, session: str, *, runs: int | None, context: int, history: bool, as_json: bool
+    chosen: Chosen, /, session: str, *, runs: int | None, context: int, history: bool, as_json: bool
 ) -> None:
     """Show a session word for word, or the messages around a handle.
 
@@ -267,11 +268,12 @@ def _message_json(message: Any) -> dict[str, Any]:
 
 
 @click.command(
+    short_help="Show past tool calls, newest first.",
     epilog=examples(
         "backscroll calls --status error --limit 5",
         "backscroll calls --tool bash --query 'cargo build' --full",
         "backscroll calls --session '#12' --json",
-    )
+    ),
 )
 @_option("--session", "session", metavar="SESSION", help="Only of this session: id or #12.")
 @_option("--tool", "tool_name", metavar="NAME", help="Only of this tool.")
@@ -283,7 +285,7 @@ def _message_json(message: Any) -> dict[str, Any]:
 @store_options
 @chosen
 def calls(
-    chosen: Chosen, *, session: str | None, limit: int | None, full: bool, as_json: bool, **filters: Any
+    chosen: Chosen, /, *, session: str | None, limit: int | None, full: bool, as_json: bool, **filters: Any
 ) -> None:
     """Show past tool calls with arguments and results, newest first. Has this been tried?"""
     most = _most(limit, 10, as_json=as_json)

@@ -6,18 +6,19 @@ from typing import get_args
 import click
 
 from ..config import Settings
-from .commands import examples
+from .endings import examples
 from .opening import Chosen, chosen, store_options
 
 _PROFILES = get_args(Settings.model_fields["profile"].annotation)
 
 
 @click.command(
+    short_help="Serve MCP over stdin and stdout, as a host starts it.",
     epilog=examples(
         "backscroll serve",
         "backscroll serve --profile recall",
         "backscroll serve --db ~/work.db --user ada",
-    )
+    ),
 )
 @click.option(
     "--profile",
@@ -45,11 +46,12 @@ def serve(chosen: Chosen, profile: str | None, project: str | None) -> None:
 
 
 @click.command(
+    short_help="See it at work, in a throw-away store.",
     epilog=examples(
         "backscroll demo",
         "backscroll demo ~/.claude/projects/-home-me-widget",
         "backscroll demo session.jsonl",
-    )
+    ),
 )
 @click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path())
 def demo(paths: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from rich.text import Text
 from ..answers import Hit, SessionLine
 from ..models import Message, Session, Summary, ToolCall
 from ..recall.listing import shortened
-from ..render import clock, compact, speaker
+from ..render import clock, compact, plural, speaker
 from ..terminal import line, safe
 from .layout import Column, Listing
 
@@ -135,7 +135,8 @@ def head(session: Session, summary: Summary | None) -> Text:
     """What stands above a session's messages."""
     text = Text()
     text.append(f"{session.session}  {line(session.shown_title)}\n", "bold")
-    notes = [session.source, from_home(session.project), session.agent or ""]
+    agent = session.agent if session.agent != session.source else None
+    notes = [session.source, from_home(session.project), agent or ""]
     notes += [plural(session.runs, "run"), plural(session.messages - session.history_messages, "message")]
     notes.append(f"{clock(session.created_at)} to {clock(session.last_activity_at)}")
     text.append(f"{' · '.join(line(note) for note in notes if note)}\n", "dim")
@@ -181,10 +182,6 @@ def from_home(project: str | None) -> str:
         return ""
     home = str(Path.home())
     return f"~{project[len(home) :]}" if project == home or project.startswith(f"{home}/") else project
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def size(count: int) -> str:

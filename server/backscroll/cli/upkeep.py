@@ -12,10 +12,11 @@ from .. import __version__
 from ..config import Settings, config_file, effective, read_config
 from ..errors import InvalidArgument, StoreUnusable
 from ..memory import Memory
+from ..render import plural
 from ..store import migrate as schema
 from ..terminal import line, notes, put_json, results, safe
 from . import shown
-from .commands import FAILED, examples
+from .endings import FAILED, examples
 from .layout import Column, Listing
 from .opening import Chosen, as_json, chosen, database_file, store_options
 
@@ -49,10 +50,13 @@ def status(chosen: Chosen) -> None:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return f"{shown.plural(counts['sessions'], 'session')}, {shown.plural(counts['messages'], 'message')}"
+    return f"{plural(counts['sessions'], 'session')}, {plural(counts['messages'], 'message')}"
 
 
-@click.command(epilog=examples("backscroll stats", "backscroll stats --json"))
+@click.command(
+    short_help="What is stored, where, and what leaves this machine.",
+    epilog=examples("backscroll stats", "backscroll stats --json"),
+)
 @as_json
 @store_options
 @chosen
@@ -179,9 +183,10 @@ def backup(chosen: Chosen, file: str) -> None:
 
 
 @click.command(
+    short_help="Say the database's version; check or rebuild its index.",
     epilog=examples(
         "backscroll migrate", "backscroll migrate --check-index", "backscroll migrate --rebuild-index"
-    )
+    ),
 )
 @click.option("--check-index", "check", is_flag=True, help="Compare index and counters with the rows.")
 @click.option("--rebuild-index", "rebuild", is_flag=True, help="Make the search index anew from the rows.")
@@ -195,7 +200,7 @@ def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
         version = schema.newest("sqlite")
         out.print(f"{safe(str(path))} has version {version}, the newest that this Backscroll knows.")
         if rebuild:
-            out.print(f"Index rebuilt: {shown.plural(await memory.store.rebuild_index(), 'message')}.")
+            out.print(f"Index rebuilt: {plural(await memory.store.rebuild_index(), 'message')}.")
         if check:
             problems = await memory.store.check()
             for problem in problems:

@@ -13,6 +13,7 @@ from ..importing import Failure, import_paths
 from ..memory import Backscroll, Memory
 from ..models import Message, Session
 from ..recall.searching import terms_of
+from ..render import plural
 from ..store import CallWindow, Search, SessionFilter
 from ..terminal import safe
 from .server import Agent, Stage
@@ -23,6 +24,7 @@ _USER = "local"
 _SESSIONS_LOOKED_AT = 20
 _WORDS_TRIED = 40
 _PAGES_COMPARED = 20
+_FAILURES_SHOWN = 3
 _WORD = re.compile(r"[^\W\d_]{4,24}")
 _HANDLE = re.compile(r"^(#\d+\.\d+)  ", re.MULTILINE)
 
@@ -62,7 +64,8 @@ async def tell_own(stage: Stage, paths: Sequence[Path]) -> None:
     await stage.with_server(second)
     teller.say("")
     teller.say(
-        f"All {teller.checks} checks passed: {sample.sessions:,} sessions and {sample.recorded:,} messages, "
+        f"All {teller.checks} checks passed: {plural(sample.sessions, 'session')}, "
+        f"{plural(sample.recorded, 'message')}, "
         f"each recorded once. The answers above cost {teller.tokens_read:,} tokens.",
         "bold green",
     )
@@ -75,14 +78,17 @@ async def _imported(stage: Stage, paths: Sequence[Path]) -> Sample:
     async with Backscroll(str(stage.database), Settings.model_construct()) as app:
         memory = app.memory(_USER)
         report = await import_paths(memory, paths)
-        if report.failed:
-            raise TranscriptError(_failure(report.failed[0]))
+        if report.failed and not report.runs:
+            raise TranscriptError(_words(report.failed[0]))
         if not report.runs:
             raise TranscriptError(f"No transcripts of a known host in {', '.join(map(str, paths))}.")
         teller.say(
-            f"  {report.sessions:,} sessions, {report.runs:,} runs, {report.messages:,} messages, "
-            f"{report.tool_calls:,} tool calls from {report.files:,} files"
+            f"  {plural(report.sessions, 'session')}, {plural(report.runs, 'run')}, "
+            f"{plural(report.messages, 'message')}, {plural(report.tool_calls, 'tool call')} "
+            f"from {plural(report.files, 'file')}"
         )
+        for failure in report.failed[:_FAILURES_SHOWN]:
+            teller.say(f"  left out: {safe(_words(failure))}")
         counts = await app.store.counts(_USER)
         teller.check(counts["sessions"] == report.sessions, "each session in the files is in the store")
         teller.check(counts["messages"] == report.messages, "each message in the files is in the store, once")
@@ -92,7 +98,7 @@ async def _imported(stage: Stage, paths: Sequence[Path]) -> Sample:
         return await _sample(memory, counts["messages"])
 
 
-def _failure(failure: Failure) -> str:
+def _words(failure: Failure) -> str:
     return f"{failure.file}, line {failure.line}: {failure.error}" if failure.line else failure.error
 
 

@@ -45,7 +45,7 @@ _MARKS = (policy.PRIVATE, policy.RECALLED, "[media removed: ")
 
 @dataclass(slots=True)
 class Section:
-    """Where a session lies in the file: its head begins at `at`, its rows are the bytes from `start` to `end`.
+    """Where a session lies in the file: its head at `at`, its rows in the bytes from `start` to `end`.
 
     `head` is without what only restoring needs. `error` is the first thing found wrong with the session.
     """

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ MAX_FAILURES = 100
 """Failures that are told of one file; the rest are counted among the lines skipped, as UNREADABLE."""
 
 UNREADABLE = "unreadable"
+
+_HEAD_BYTES = 4096
 
 _UNFINISHED = -1
 """In place of the time of change of a file whose reading is under way: no file has it, so it is read on."""
@@ -72,7 +75,7 @@ def _state(path: Path, importer: Importer | None) -> ImportState:
     return ImportState(
         path=str(path),
         host=OWN if importer is None else importer.host,
-        file_id=f"{told.st_dev}:{told.st_ino}",
+        file_id=f"{told.st_dev}:{told.st_ino}:{_beginning(path)}",
         size_bytes=told.st_size,
         modified_ns=told.st_mtime_ns,
         offset=0,
@@ -80,6 +83,18 @@ def _state(path: Path, importer: Importer | None) -> ImportState:
         skipped={},
         failed=(),
     )
+
+
+def _beginning(path: Path) -> str:
+    """A digest of the first line: a new file may be given the inode of one that was deleted.
+
+    Of a database nothing, since its first page changes with every write.
+    """
+    with path.open("rb") as file:
+        first = file.readline(_HEAD_BYTES)
+    if not first.endswith(b"\n") and len(first) < _HEAD_BYTES or first.startswith(b"SQLite format 3\0"):
+        return ""
+    return blake2b(first, digest_size=8).hexdigest()
 
 
 def unchanged(before: ImportState, now: ImportState) -> bool:

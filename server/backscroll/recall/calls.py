@@ -130,13 +130,19 @@ def _cut_first(
         given = shares(wanted, available - MARK_TOKENS * (sum(h < w for h, w in zip(given, wanted, strict=True)) - 1))
         update: dict[str, Any] = {}
         following: str | None = None
+        parts = {
+            name: text if have >= want else budget.prefix(text, have)
+            for (name, text), have, want in zip(texts.items(), given, wanted, strict=True)
+        }
+        # Reading on in the arguments goes on in the result where this page leaves it; a lean page leaves it out.
+        lean = available <= 16
+        result_at = 0 if lean else -1 if given[1] >= wanted[1] else len(parts["r"])
         for (name, text), have, want in zip(texts.items(), given, wanted, strict=True):
             if have >= want:
                 continue
-            shown = budget.prefix(text, have)
-            cursor = reader.cursors.make(
-                TOOL, calls.arguments, {"k": key, "f": name, "o": len(shown), "a": [at, key], "n": found.as_of}
-            )
+            shown = parts[name]
+            place = {"k": key, "f": name, "o": len(shown), "a": [at, key], "n": found.as_of}
+            cursor = reader.cursors.make(TOOL, calls.arguments, place | ({"r": result_at} if name == "a" else {}))
             following = following or cursor
             missing = budget.missing(shown, len(text) - len(shown), text[len(shown) :])
             how = "next_cursor" if budget.form == "json" and cursor == following else f'cursor "{cursor}"'
@@ -145,7 +151,7 @@ def _cut_first(
         made: ToolCallPage = page(1, (line.model_copy(update=update), following))
         if budget.holds(made):
             return made
-        if available <= 16:
+        if lean:
             return _lean(made, budget)
         available = available * 4 // 5
 
@@ -190,8 +196,9 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
             following = reader.cursors.make(TOOL, calls.arguments, {**position, "o": offset + len(shown)})
             how = "next_cursor" if budget.form == "json" else f'cursor "{following}"'
             blank[mark] = cut_words(budget.missing(shown, rest_chars, rest[len(shown) :]), how)
-        elif field == "arguments":
-            following = reader.cursors.make(TOOL, calls.arguments, {**position, "f": "r", "o": 0})
+        elif field == "arguments" and (result_at := position.get("r", 0)) >= 0:
+            place = {name: value for name, value in position.items() if name != "r"}
+            following = reader.cursors.make(TOOL, calls.arguments, {**place, "f": "r", "o": result_at})
         else:
             following = reader.cursors.make(TOOL, calls.arguments, {"a": position["a"], "n": position["n"]})
         return _page(reader, found, (line_of(call).model_copy(update=blank),), following)

@@ -79,7 +79,8 @@ class _Composer:
         # At the rim of what was fetched a group may be torn: its other half comes with the next page.
         if len(groups) > 1 and found.older and groups[0][0].role == "tool":
             groups = groups[1:]
-        if len(groups) > 1 and found.newer and groups[-1][0].tool_calls and window_is_torn(groups[-1]):
+        torn = chat.include_tool_messages and "b" not in (chat.position or {})
+        if torn and len(groups) > 1 and found.newer and groups[-1][0].tool_calls and window_is_torn(groups[-1]):
             groups = groups[:-1]
         self._groups = groups
 
