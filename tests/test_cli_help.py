@@ -58,7 +58,14 @@ def test_the_help_page_is_what_the_commands_say() -> None:
 
 
 def test_a_wrong_option_is_a_matter_of_usage() -> None:
-    for arguments in (["--bogus"], ["bogus"], ["show"], ["search", "-n", "0"], ["import"], ["list", "--limit", "x"]):
+    for arguments in (
+        ["--bogus"],
+        ["bogus"],
+        ["show"],
+        ["search", "-n", "0"],
+        ["import"],
+        ["list", "--limit", "x"],
+    ):
         result = CliRunner().invoke(commands, arguments)
         assert result.exit_code == 2, arguments
         assert "Usage:" in result.output

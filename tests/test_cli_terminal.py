@@ -96,6 +96,8 @@ def test_an_error_names_commands_where_it_named_tools() -> None:
     )
 
 
-@pytest.mark.parametrize(("count", "shown"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (5 * 10**12, "5,000.0 GB")])
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (5 * 10**12, "5,000.0 GB")]
+)
 def test_sizes_read_as_a_person_writes_them(count: int, shown: str) -> None:
     assert size(count) == shown

@@ -215,7 +215,7 @@ async def test_a_file_rewritten_to_the_same_size_is_read_again(memory: Memory, t
     assert (await import_paths(memory, [path])).runs == 3
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     pass
 
 
@@ -231,9 +231,9 @@ async def test_an_interrupted_import_is_made_good_by_the_next(
     def stop(progress: Progress) -> None:
         seen.append(progress)
         if len(seen) == at:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         await import_paths(broken, [path], progress=stop)
     stopped_with = (await app.store.counts("broken"))["runs"]
     assert stopped_with < 650
@@ -298,7 +298,7 @@ async def test_deleted_sessions_stay_deleted_until_they_are_restored(memory: Mem
 async def test_what_repeats_in_a_transcript_was_said_again(memory: Memory, tmp_path: Path) -> None:
     lines = [
         a_prompt(0, "go on"), an_answer(1, said("Done."), stop_reason="end_turn"),
-        a_prompt(2, "go on"), an_answer(3, said("Done."), message_id="m"), an_answer(4, called("a")), a_result(5, "a"),
+        a_prompt(2, "go on"), an_answer(3, said("Done.")), an_answer(4, called("a")), a_result(5, "a"),
     ]  # fmt: skip
     report = await import_paths(memory, [write(tmp_path / "chat.jsonl", lines)])
     assert report.messages == 6

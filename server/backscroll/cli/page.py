@@ -1,10 +1,12 @@
 """docs/help.md, written from the commands themselves: `python -m backscroll.cli.page > docs/help.md`."""
 
+from typing import Any
+
 import click
 
 from . import commands
 
-_WIDTHS = {"terminal_width": 100, "max_content_width": 100}
+_WIDTHS: dict[str, Any] = {"terminal_width": 100, "max_content_width": 100}
 _HELP = commands.context_settings["help_option_names"]
 
 

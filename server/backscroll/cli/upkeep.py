@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import click
 
 from .. import __version__
-from ..config import Settings, config_file, effective, read_config
+from ..config import PREFIX, Settings, config_file, effective, read_config, read_environment
 from ..errors import InvalidArgument, StoreUnusable
 from ..memory import Memory
 from ..render import plural
@@ -148,19 +149,17 @@ def _without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def origins(flags: dict[str, str]) -> dict[str, str]:
+def origins(flags: Mapping[str, str]) -> dict[str, str]:
     """Where each setting was set: a flag, a variable, the config file, or nowhere."""
-    file = read_config(config_file())
-    given = {name.upper() for name in os.environ}
+    file, environment = read_config(config_file()), read_environment(os.environ)
     told = {}
-    for name, field in Settings.model_fields.items():
-        aliases = getattr(field.validation_alias, "choices", ())
-        names = [f"BACKSCROLL_{name.upper()}", *(str(alias).upper() for alias in aliases)]
-        variable = next((one for one in names if one in given and one.startswith("BACKSCROLL_")), None)
+    for name in Settings.model_fields:
+        variable = f"{PREFIX}{name.upper()}"
         if name in flags:
             told[name] = f"--{name}"
-        elif variable is not None:
-            told[name] = variable
+        elif name in environment:
+            # A setting may have a second name there.
+            told[name] = variable if variable in os.environ else "environment"
         else:
             told[name] = str(config_file()) if name in file else "default"
     return told

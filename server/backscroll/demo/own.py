@@ -74,8 +74,8 @@ async def tell_own(stage: Stage, paths: Sequence[Path]) -> None:
 
 async def _imported(stage: Stage, paths: Sequence[Path]) -> Sample:
     teller = stage.teller
-    # Not Settings(): that would read the user's own environment and config file.
-    async with Backscroll(str(stage.database), Settings.model_construct()) as app:
+    # The defaults: the user's own environment and config file are not read.
+    async with Backscroll(str(stage.database), Settings()) as app:
         memory = app.memory(_USER)
         report = await import_paths(memory, paths)
         if report.failed and not report.runs:

@@ -92,7 +92,7 @@ def _beginning(path: Path) -> str:
     """
     with path.open("rb") as file:
         first = file.readline(_HEAD_BYTES)
-    if not first.endswith(b"\n") and len(first) < _HEAD_BYTES or first.startswith(b"SQLite format 3\0"):
+    if (not first.endswith(b"\n") and len(first) < _HEAD_BYTES) or first.startswith(b"SQLite format 3\0"):
         return ""
     return blake2b(first, digest_size=8).hexdigest()
 

