@@ -48,6 +48,7 @@ APPLICABLE = {
 """Scenarios that apply to any server. The others call tools, resources and prompts that only a test server has."""
 THROUGHOUT = "wire-schema-valid"
 """A check that every scenario makes of every message; it applies in the others too."""
+NOT_TESTABLE = "Not testable: server does not list the diagnostic tool"
 
 
 # Tools
@@ -143,11 +144,14 @@ def suite(node: Node, url: str, revision: str, folder: Path) -> bool:
     wire = [check for checks in scenarios.values() for check in checks if THROUGHOUT in check["id"]]
     for name, checks in [*((name, scenarios.get(name, [])) for name in APPLICABLE[revision]), (THROUGHOUT, wire)]:
         failed = [check for check in checks if check["status"] == "FAILURE"]
+        # Parts of a scenario that need a test server's tool say so.
+        lacking = [check for check in failed if NOT_TESTABLE in check.get("errorMessage", "")]
+        failed = [check for check in failed if check not in lacking]
         passed = sum(check["status"] == "SUCCESS" for check in checks)
         went_well = bool(passed) and not failed
         well = well and went_well
         print(f"{revision}  {'passed' if went_well else 'FAILED'}  {name}  ({passed} of {len(checks)} checks)")
-        for check in failed:
+        for check in (*failed, *lacking):
             print(f"    {check['id']}: {check.get('errorMessage', '')}")
     return well
 
@@ -156,20 +160,23 @@ def suite(node: Node, url: str, revision: str, folder: Path) -> bool:
 
 
 def inspected(node: Node, database: Path) -> bool:
+    """Start the real program from the inspector, list all that it lists, and judge the tools' schemas."""
+    package = Path(__file__).parents[1] / "server"
+    program = ["-e", f"PYTHONPATH={package}", sys.executable, "-m", "backscroll", "serve", "--db", str(database)]
+    methods = [["tools/list", "--strict"], ["tools/call", "--tool-name", "list_sessions"]]
+    methods += [["resources/list"], ["resources/templates/list"], ["prompts/list"]]
     well = True
-    program = [sys.executable, "-m", "backscroll", "serve", "--db", str(database)]
-    methods = [["tools/list"], ["resources/list"], ["resources/templates/list"], ["prompts/list"]]
-    methods.append(["tools/call", "--tool-name", "list_sessions"])
     for era in ("legacy", "modern", "auto"):
         for profile in ("full", "recall"):
-            for method, *more in methods:
-                asked = ["--method", method, *more, "--protocol-era", era, "--strict"]
+            for method in methods:
+                asked = ["--protocol-era", era, "--method", *method]
                 done = node.run(INSPECTOR, "inspector", "--cli", *program, "--profile", profile, *asked)
                 if done.returncode or done.stderr.strip():
                     well = False
-                    print(f"inspector  FAILED  {method} ({era}, {profile})\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+                    print(f"inspector  FAILED  {' '.join(method)} ({era}, {profile})")
+                    print(f"{done.stdout[-1000:]}{done.stderr[-1000:]}")
     if well:
-        print("inspector  passed  --strict finds nothing, in either era and profile")
+        print("inspector   passed  --strict finds nothing, in each era and profile")
     return well
 
 

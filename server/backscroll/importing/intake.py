@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
@@ -272,31 +273,31 @@ class Intake:
 class _Numbers:
     """Which session numbers of an archive may be kept: those that were never given here.
 
-    A number below the counter may have been a session's that was deleted, so only those are free that the
-    counter had not reached, or passed on the way to a higher one of this archive.
+    A number below the counter may have been a session's that was deleted. So the counter is moved up to
+    each number before it is used, and what it passes on the way is this import's to give.
     """
 
-    def __init__(self, memory: Memory, in_order: Iterable[int]) -> None:
+    def __init__(self, memory: Memory, numbers: Iterable[int]) -> None:
         self._memory = memory
+        self._numbers = sorted(numbers)
         self._reached = 0
-        self._passed: set[int] = set()
-        self._late: set[int] = set()
-        highest = 0
-        for number in in_order:
-            if number < highest:
-                self._late.add(number)
-            highest = max(highest, number)
+        self._ours: set[int] = set()
 
     async def is_free(self, number: int) -> bool:
-        if number in self._passed:
-            self._passed.discard(number)
+        await self._reach(number)
+        if number in self._ours:
+            self._ours.discard(number)
             return True
-        if number <= self._reached:
-            return False
-        stood = await self._memory.store.take_numbers(self._memory.user_id, number)
-        self._passed.update(late for late in self._late if stood < late < number)
-        self._reached = max(stood, number)
-        return stood < number
+        # Who cannot keep its number gets one beyond the archive's own, not that of a session yet to come.
+        await self._reach(self._numbers[-1])
+        return False
+
+    async def _reach(self, number: int) -> None:
+        if number > self._reached:
+            stood = await self._memory.store.take_numbers(self._memory.user_id, number)
+            self._reached = max(stood, number)
+            first, last = bisect_right(self._numbers, stood), bisect_right(self._numbers, number)
+            self._ours.update(self._numbers[first:last])
 
 
 def _next(batches: Iterable[Batch]) -> Batch | None:

@@ -45,6 +45,9 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
     lines = [line_of(call) for call in found.calls]
     wholes = [_is_whole(call, budget) for call in found.calls]
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(taken: int, cut: tuple[ToolCallLine, str] | None = None) -> ToolCallPage:
         following = None
         if taken < len(lines):
@@ -52,7 +55,7 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
         shown = tuple(lines[:taken])
         if cut is not None:
             shown, following = (cut[0],), cut[1]
-        return _page(reader, found, shown, following)
+        return _page(reader, found, shown, following, fence)
 
     if not lines:
         return page(0)
@@ -73,12 +76,12 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
 
 
 def _page(
-    reader: Reader, found: CallsFound, lines: tuple[ToolCallLine, ...], following: str | None
+    reader: Reader, found: CallsFound, lines: tuple[ToolCallLine, ...], following: str | None, fence: str
 ) -> ToolCallPage:
     session = found.session
     return ToolCallPage(
         notice=FENCE_SENTENCE,
-        nonce=nonce(),
+        nonce=fence,
         session_id=None if session is None else session.session_id,
         session=None if session is None else session.session,
         tool_calls=lines,
@@ -188,6 +191,9 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
     )
     found = CallsFound(None, (), (), 1, position["n"])
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(shown: str) -> ToolCallPage:
         rest_chars = chars - offset - len(shown)
         mark = "cut" if field == "arguments" else "result_cut"
@@ -201,7 +207,7 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
             following = reader.cursors.make(TOOL, calls.arguments, {**place, "f": "r", "o": result_at})
         else:
             following = reader.cursors.make(TOOL, calls.arguments, {"a": position["a"], "n": position["n"]})
-        return _page(reader, found, (line_of(call).model_copy(update=blank),), following)
+        return _page(reader, found, (line_of(call).model_copy(update=blank),), following, fence)
 
     whole = page(rest)
     if chars - offset <= len(rest) and budget.holds(whole):

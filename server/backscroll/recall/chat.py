@@ -77,9 +77,11 @@ class _Composer:
         self._nonce = nonce()
         groups = grouped(found.messages)
         # At the rim of what was fetched a group may be torn: its other half comes with the next page.
-        if len(groups) > 1 and found.older and groups[0][0].role == "tool":
+        position = chat.position or {}
+        # Not where a cursor says to begin, though: there the page before left off.
+        if "s" not in position and len(groups) > 1 and found.older and groups[0][0].role == "tool":
             groups = groups[1:]
-        torn = chat.include_tool_messages and "b" not in (chat.position or {})
+        torn = chat.include_tool_messages and "b" not in position
         if torn and len(groups) > 1 and found.newer and groups[-1][0].tool_calls and window_is_torn(groups[-1]):
             groups = groups[:-1]
         self._groups = groups
@@ -340,6 +342,9 @@ async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str
     session = await reader.store.session(reader.user_id, chat.session)
     more = min(position["n"], session.last_seq) > seq
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(shown: str) -> ChatPage:
         rest_chars = chars - offset - len(shown)
         words = None
@@ -354,7 +359,7 @@ async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str
         )
         return ChatPage(
             notice=FENCE_SENTENCE,
-            nonce=nonce(),
+            nonce=fence,
             session_id=session.session_id,
             session=session.session,
             messages=(line,),

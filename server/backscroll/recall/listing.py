@@ -38,6 +38,9 @@ async def session_page(reader: Reader, listing: Listing, budget: Budget) -> Sess
     )
     lines = [line_of(session) for session in found.sessions]
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(taken: int) -> SessionPage:
         following = None
         if taken < len(lines):
@@ -46,7 +49,7 @@ async def session_page(reader: Reader, listing: Listing, budget: Budget) -> Sess
             following = reader.cursors.make(TOOL, listing.arguments, place)
         return SessionPage(
             notice=FENCE_SENTENCE,
-            nonce=nonce(),
+            nonce=fence,
             sessions=tuple(lines[:taken]),
             next_cursor=following,
             total=found.total,

@@ -96,6 +96,9 @@ def _hits_page(
     one_session = result.session is not None
     hits = [hit_of(found, terms, one_session=one_session) for found in result.found]
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(taken: int) -> SearchPage:
         following = None
         if taken < len(hits):
@@ -104,7 +107,7 @@ def _hits_page(
             following = reader.cursors.make(TOOL, searching.arguments, place)
         return SearchPage(
             notice=FENCE_SENTENCE,
-            nonce=nonce(),
+            nonce=fence,
             session_id=result.session.session_id if result.session else None,
             session=result.session.session if result.session else None,
             hits=tuple(hits[:taken]),
@@ -217,6 +220,9 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
     told = await reader.store.previews(reader.user_id, sessions)
     lines = [session_line_of(one, *preview) for one, preview in zip(sessions, told, strict=True)]
 
+    # One for all attempts: another nonce may take a token more.
+    fence = nonce()
+
     def page(taken: int) -> SearchPage:
         following = None
         if taken < len(lines):
@@ -225,7 +231,7 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
             following = reader.cursors.make(TOOL, searching.arguments, place)
         return SearchPage(
             notice=FENCE_SENTENCE,
-            nonce=nonce(),
+            nonce=fence,
             sessions=tuple(lines[:taken]),
             total=min(found.total, count),
             next_cursor=following,

@@ -10,6 +10,7 @@ tombstones and tokens belong to the database and stay.
 """
 
 import json
+import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 MediaId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Json = dict[str, Any]
 
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -190,7 +192,9 @@ class Restored:
 def line_of(row: ArchivedRow) -> str:
     """One line of JSON, newline included; fields that say nothing are left out, the order is fixed."""
     told = {"type": _NAMES[type(row)], **_told(row)}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=_plain) + "\n"
+    line = json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    # JSON lets these stand in a string, but many a reader of lines takes them for the end of one.
+    return (line if line.isascii() else _LINE_ENDS.sub(lambda end: f"\\u{ord(end[0]):04x}", line)) + "\n"
 
 
 def row_of(value: Json) -> ArchivedRow:
