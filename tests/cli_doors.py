@@ -59,7 +59,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": python, **more}
 
 
-def recorded(database: Path, work: Callable[[backscroll.Memory], Coroutine[Any, Any, Any]], user_id: str = "local") -> Any:
+def recorded(
+    database: Path, work: Callable[[backscroll.Memory], Coroutine[Any, Any, Any]], user_id: str = "local"
+) -> Any:
     """Run `work` on a memory of the database."""
 
     async def opened() -> Any:

@@ -104,7 +104,8 @@ def test_a_title_cannot_forge_the_question(database: Path) -> None:
     recorded(database, lambda memory: memory.record_run([user("x")], session_id="s", title=f"a\n{HOSTILE}"))
     done = at_prompt(database, "delete", "s", typed="n\n")
     assert not set(done.output) & set("\x1b\x07\x9b\u202e")
-    assert len(done.stderr.splitlines()) == 1 + 1
+    (question,) = done.stderr.splitlines()
+    assert question.endswith("[y/N] Not deleted.")
 
 
 # export and import
@@ -208,4 +209,3 @@ def test_an_import_goes_to_the_user_that_is_named(database: Path) -> None:
     ok(database, "--user", "ada", "import", str(TRANSCRIPTS))
     assert ok_json(database, "list")["total"] == 0
     assert ok_json(database, "list", "--user", "ada")["total"] > 0
-

@@ -1,6 +1,5 @@
 """search, list, show, calls: as text for a person, as one JSON document for a program."""
 
-
 from pathlib import Path
 
 import pytest
@@ -206,7 +205,9 @@ def test_an_unknown_session_is_one_line(sessions: Path, command: str) -> None:
     done = at_prompt(sessions, command, "s-99")
     assert done.exit_code == 1
     assert done.stdout == ""
-    assert done.stderr == "Error: No session 's-99' for this user. Find one with backscroll list or backscroll search.\n"
+    assert (
+        done.stderr == "Error: No session 's-99' for this user. Find one with backscroll list or backscroll search.\n"
+    )
 
 
 def test_another_users_sessions_are_not_there(sessions: Path) -> None:

@@ -136,22 +136,17 @@ def test_a_file_that_is_no_database_is_one_line_and_stays_as_it_was(
         assert content is None or file.read_bytes() == content
 
 
-def test_a_bad_setting_is_one_line_that_names_where_it_was_set(
-    sessions: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_setting_is_one_line_that_names_where_it_was_set(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BACKSCROLL_BUSY_TIMEOUT_S", "soon")
     done = at_prompt(sessions, "list")
     assert done.exit_code == 1
     assert done.stderr.startswith("Error: BACKSCROLL_BUSY_TIMEOUT_S is not valid")
 
 
-def test_an_error_inside_is_one_line_without_a_traceback(
-    sessions: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_inside_is_one_line_without_a_traceback(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backscroll.cli.upkeep.database_file", lambda settings: 1 / 0)
     done = at_prompt(sessions, "stats")
     assert done.exit_code == 1
     assert done.stderr == (
-        "Error: Backscroll failed inside (ZeroDivisionError). "
-        "Set BACKSCROLL_TRACEBACK=1 to see where, and report it.\n"
+        "Error: Backscroll failed inside (ZeroDivisionError). Set BACKSCROLL_TRACEBACK=1 to see where, and report it.\n"
     )

@@ -249,7 +249,7 @@ async def test_a_cursor_holds_its_arguments_and_refuses_others(app: backscroll.B
             if name != "list_sessions":
                 assert "cursor" in complaint(await client.call_tool(name, {"cursor": cursor}))
         flipped = cursor[:-2] + ("A" if cursor[-2] != "A" else "B") + cursor[-1]
-        for bad in (cursor[:-4], flipped, "", "é", "=" * 10, "A" * 10_000, f'"{cursor}"'):
+        for bad in (cursor[:-4], flipped, "é", "=" * 10, "A" * 10_000, f'"{cursor}"'):
             assert "cursor" in complaint(await client.call_tool("list_sessions", {"cursor": bad}))
 
 

@@ -118,6 +118,7 @@ async def test_cursors_keep_to_the_filters(memory: Memory, filters: dict[str, An
 
 @pytest.mark.parametrize("form", ["text", "json"])
 async def test_a_message_of_10_mb_is_read_to_its_end(memory: Memory, form: Any) -> None:
+    """In the larger pages that a text of this size is for; the smallest are tried on shorter ones below."""
     text = "".join(f"{n}: the quick brown fox\n" for n in range(400_000))[: 10 << 20]
     await memory.record_run([user("hi"), assistant(text), user("bye")], session_id="s")
     page = await memory.get_chat_history("#1.2", max_tokens=20_000, format=form)
@@ -144,7 +145,7 @@ LONG = st.builds(lambda scraps, n: "".join(scraps) * n, st.lists(SCRAPS, min_siz
     form=st.sampled_from(["text", "json"]),
     max_tokens=st.integers(400, 1_200),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_cursors_lead_to_every_text_and_its_pieces_join(
     kept_memory: Memory, loop: asyncio.Runner, said: list[Any], form: Any, max_tokens: int
 ) -> None:

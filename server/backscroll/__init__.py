@@ -45,7 +45,7 @@ _HOMES = {
 }
 
 
-def open(  # noqa: A001 - `backscroll.open` is its name
+def open(
     url: str | None = None,
     *,
     user_id: str = "local",

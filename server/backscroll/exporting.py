@@ -167,9 +167,7 @@ async def _called(memory: Memory, session: str, message: Message, place: int, ca
         )
     pending = " (no result)" if call.status == "pending" else ""
     told = [f"Calls {_code(call.tool_name)}{pending}:"]
-    return (
-        [*told, _fenced(arguments, "json" if isinstance(call.arguments, dict) else "")] if arguments else told
-    )
+    return [*told, _fenced(arguments, "json" if isinstance(call.arguments, dict) else "")] if arguments else told
 
 
 async def _whole_text(memory: Memory, session: str, message: Message) -> str:
@@ -189,11 +187,7 @@ _BACKTICKS = re.compile("`+")
 def _fenced(text: str, language: str = "") -> str:
     """Text as a code block, its fence longer than any run of backticks inside (CommonMark 0.31, 4.5)."""
     fence = "`" * max(3, 1 + max(map(len, _BACKTICKS.findall(text)), default=0))
-    return (
-        f"{fence}{language}\n{text}\n{fence}"
-        if not text.endswith("\n")
-        else f"{fence}{language}\n{text}{fence}"
-    )
+    return f"{fence}{language}\n{text}\n{fence}" if not text.endswith("\n") else f"{fence}{language}\n{text}{fence}"
 
 
 def _closed(text: str) -> str:

@@ -38,6 +38,5 @@ def working_folder() -> str | None:
     return None if cwd in (Path(cwd.anchor), Path.home()) else str(cwd)
 
 
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

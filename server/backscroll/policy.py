@@ -29,9 +29,7 @@ _PRIVATE_TAG = re.compile(r"(?:<|\\u003c)(?:\\?(/))?\s*private\s*(?:>|\\u003e)",
 _DATA_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*;base64,[A-Za-z0-9+/_=-]*", re.IGNORECASE)
 # Lines of base64 may be broken, also as JSON spells that, and indented.
 _BROKEN = r"(?:(?:\\[rn]|[\r\n])+[ \t]*)?"
-_BASE64_RUN = re.compile(
-    rf"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{{4}}{_BROKEN}){{64,}}[A-Za-z0-9+/_-]*={{0,2}}"
-)
+_BASE64_RUN = re.compile(rf"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{{4}}{_BROKEN}){{64,}}[A-Za-z0-9+/_-]*={{0,2}}")
 # What PNG, JPEG, GIF, RIFF (WebP, WAV), PDF, MP3, Ogg and ZIP begin with: known however short they are.
 _KNOWN_MEDIA = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|JVBERi0|SUQz|T2dnUw|UEsDB)"
@@ -79,12 +77,7 @@ def scrub_private(message: NewMessage) -> NewMessage:
 
 def scrub_recalled(message: NewMessage) -> NewMessage:
     """A result of Backscroll's own reading tools becomes a pointer: the record must not feed on itself."""
-    own = (
-        (message.tool_name or "")
-        .rsplit("__", 1)[-1]
-        .removeprefix("backscroll_")
-        .removeprefix("mcp_backscroll_")
-    )
+    own = (message.tool_name or "").rsplit("__", 1)[-1].removeprefix("backscroll_").removeprefix("mcp_backscroll_")
     if message.role != "tool" or own not in OWN_TOOLS or FENCE_SENTENCE not in message.text:
         return message
     return message.model_copy(update={"text": RECALLED, "payload": None, "media": ()})
@@ -177,9 +170,7 @@ def _with_strings(message: NewMessage, change: Any) -> NewMessage:
         if old and (new := change(old)) is not old and new != old:
             update[name] = new
     calls = tuple(
-        call
-        if (new := change(call.arguments)) == call.arguments
-        else call.model_copy(update={"arguments": new})
+        call if (new := change(call.arguments)) == call.arguments else call.model_copy(update={"arguments": new})
         for call in message.tool_calls
     )
     if calls != message.tool_calls:

@@ -21,7 +21,10 @@ def listed() -> list[mcp.Prompt]:
             name="resume", title="Resume a session", description="Go on where a session stopped", arguments=[session]
         ),
         mcp.Prompt(
-            name="summarize", title="Summarize a session", description="Have the agent write the session's summary", arguments=[session]
+            name="summarize",
+            title="Summarize a session",
+            description="Have the agent write the session's summary",
+            arguments=[session],
         ),
     ]
 
@@ -61,7 +64,9 @@ async def _chosen(memory: Memory, typed: str) -> str | None:
 
 
 def _said(text: str) -> mcp.GetPromptResult:
-    return mcp.GetPromptResult(messages=[mcp.PromptMessage(role="user", content=mcp.TextContent(type="text", text=text))])
+    return mcp.GetPromptResult(
+        messages=[mcp.PromptMessage(role="user", content=mcp.TextContent(type="text", text=text))]
+    )
 
 
 async def completed(memory: Memory, argument: str, typed: str, *, in_uri: bool) -> mcp.Completion:

@@ -70,7 +70,9 @@ def speaker(role: str, tool_name: str | None, agent: str | None = None) -> str:
 
 
 def hit_line(hit: Hit) -> str:
-    return f"{hit.ref}  {clock(hit.created_at)}  {speaker(hit.role, hit.tool_name)}  {hit.snippet}   (~{hit.tokens} tok)"
+    return (
+        f"{hit.ref}  {clock(hit.created_at)}  {speaker(hit.role, hit.tool_name)}  {hit.snippet}   (~{hit.tokens} tok)"
+    )
 
 
 def session_line(line: SessionLine) -> str:
@@ -81,7 +83,9 @@ def session_line(line: SessionLine) -> str:
     if line.archived:
         notes.append("archived")
     head = f"{line.session}  {clock(line.last_activity_at)}  {one_line(line.title)}  ({'; '.join(notes)})"
-    previews = [f"  {who}: {one_line(text)}" for who, text in (("user", line.opening), ("answer", line.last_answer)) if text]
+    previews = [
+        f"  {who}: {one_line(text)}" for who, text in (("user", line.opening), ("answer", line.last_answer)) if text
+    ]
     return "\n".join([head, *previews])
 
 
@@ -162,7 +166,9 @@ def _search_text(page: SearchPage) -> str:
     lines = list(_fenced(page.nonce, map(hit_line, hits)))
     counted = page.total_at_least if page.total is None else page.total
     if page.next_cursor is not None:
-        lines.append(f'{_more(page, len(hits))} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.')
+        lines.append(
+            f'{_more(page, len(hits))} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.'
+        )
     elif counted is not None and counted > len(hits) and page.coverage is None:
         lines.append(f"{counted} match. These are the last.")
     lines.append(f'Open one: get_chat_history(session_id="{hits[0].ref}").')
@@ -204,7 +210,9 @@ def _chat_text(page: ChatPage) -> str:
 
 def _calls_text(page: ToolCallPage) -> str:
     if not page.tool_calls:
-        return _with_coverage(page, "No tool calls match. Drop tool_name, status or query, or try search_session_history.")
+        return _with_coverage(
+            page, "No tool calls match. Drop tool_name, status or query, or try search_session_history."
+        )
     lines = list(_fenced(page.nonce, map(tool_call_lines, page.tool_calls)))
     if page.next_cursor is not None and not any(call.cut or call.result_cut for call in page.tool_calls):
         lines.append(f'{page.total or 0:,} calls in all, newest first. Older: cursor "{page.next_cursor}".')

@@ -51,7 +51,9 @@ def _template(uri: str, name: str, description: str, mime_type: str | None) -> m
 async def listed(memory: Memory) -> list[mcp.Resource]:
     """The recent sessions, and the summaries of those that have one, newest activity first."""
     found = [
-        mcp.Resource(uri=RECENT, name="recent", title="Recent sessions", mime_type=JSON, description="Newest activity first")
+        mcp.Resource(
+            uri=RECENT, name="recent", title="Recent sessions", mime_type=JSON, description="Newest activity first"
+        )
     ]
     for session in await memory.summarized_sessions(LISTED_SUMMARIES):
         found.append(
@@ -104,7 +106,8 @@ async def _summary(memory: Memory, session_id: str) -> str:
     topics = f"\n\nTopics: {', '.join(summary.topics)}" if summary.topics else ""
     return (
         f"# {_heading(session)}\n\n{summary.summary}{topics}\n\n"
-        f"Version {summary.version}, by {summary.made_by}, of messages {summary.first_seq} to {summary.last_seq}{stale}."
+        f"Version {summary.version}, by {summary.made_by}, "
+        f"of messages {summary.first_seq} to {summary.last_seq}{stale}."
     )
 
 

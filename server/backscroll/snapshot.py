@@ -93,9 +93,7 @@ class Snapshot:
         requested, client = params.get("protocolVersion"), params.get("clientInfo")
         if not isinstance(requested, str) or not isinstance(params.get("capabilities"), dict):
             return None
-        if not isinstance(client, dict) or not all(
-            isinstance(client.get(key), str) for key in ("name", "version")
-        ):
+        if not isinstance(client, dict) or not all(isinstance(client.get(key), str) for key in ("name", "version")):
             return None
         version = requested if requested in self.handshake else list(self.handshake)[-1]
         return version, self.handshake[version]["initialize"]

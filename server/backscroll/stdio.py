@@ -44,9 +44,7 @@ def run(
     return asyncio.run(_run(front, manager, snapshot, key))
 
 
-async def _run(
-    front: Front, manager: AbstractAsyncContextManager[Server[Any]], snapshot: Path | None, key: str
-) -> int:
+async def _run(front: Front, manager: AbstractAsyncContextManager[Server[Any]], snapshot: Path | None, key: str) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     stops = itertools.count()
@@ -135,15 +133,11 @@ async def take_snapshot(server: Server[Any]) -> Snapshot:
         handshake[version] = await _ask(server, requests)
     for version in MODERN_PROTOCOL_VERSIONS:
         envelope = {"_meta": {wire.VERSION_KEY: version, wire.CAPABILITIES_KEY: {}}}
-        modern[version] = await _ask(
-            server, [(method, envelope) for method in (wire.DISCOVER, *wire.STATIC_LISTS)]
-        )
+        modern[version] = await _ask(server, [(method, envelope) for method in (wire.DISCOVER, *wire.STATIC_LISTS)])
     return Snapshot(handshake, modern)
 
 
-async def _ask(
-    server: Server[Any], requests: Iterable[tuple[str, dict[str, Any]]]
-) -> dict[str, dict[str, Any]]:
+async def _ask(server: Server[Any], requests: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """Results by method, of requests sent one after the other over a connection of their own."""
     to_server, server_reads = anyio.create_memory_object_stream[SessionMessage | Exception]()
     server_writes, from_server = anyio.create_memory_object_stream[SessionMessage]()

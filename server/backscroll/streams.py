@@ -109,15 +109,11 @@ class Incoming:
                 continue
             if isinstance(message, types.JSONRPCRequest):
                 if message.method == wire.DISCOVER and self._front.snapshot is not None:
-                    await self._outgoing.write(
-                        wire.response(message.id, self._front.snapshot.discover(message.params))
-                    )
+                    await self._outgoing.write(wire.response(message.id, self._front.snapshot.discover(message.params)))
                     continue
                 await self._requests.fewer_than(MAX_IN_FLIGHT)
                 self._requests.take(message, answered=answered)
-            elif (
-                isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled"
-            ):
+            elif isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
                 self._requests.cancel(message.params)
             return SessionMessage(message)
 
@@ -242,9 +238,7 @@ def parse(line: bytes) -> types.JSONRPCMessage:
     except (ValueError, RecursionError):
         raise LineError(wire.PARSE_ERROR, "Parse error: this line is not JSON") from None
     if isinstance(value, list):
-        raise LineError(
-            wire.INVALID_REQUEST, "Batches are not served: send each message on a line of its own"
-        )
+        raise LineError(wire.INVALID_REQUEST, "Batches are not served: send each message on a line of its own")
     try:
         return types.jsonrpc_message_adapter.validate_json(mended, by_name=False)
     except ValidationError:
@@ -252,9 +246,7 @@ def parse(line: bytes) -> types.JSONRPCMessage:
         request_id = value.get("id") if isinstance(value, dict) and "method" in value else None
         if type(request_id) not in (str, int):
             request_id = None
-        raise LineError(
-            wire.INVALID_REQUEST, "Invalid request: not a JSON-RPC 2.0 message", request_id
-        ) from None
+        raise LineError(wire.INVALID_REQUEST, "Invalid request: not a JSON-RPC 2.0 message", request_id) from None
 
 
 def encode(message: types.JSONRPCMessage) -> bytes:

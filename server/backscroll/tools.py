@@ -93,7 +93,9 @@ def _forked(receipt: ForkReceipt) -> str:
 
 def _deleted(receipt: DeleteReceipt) -> str:
     rows = ", ".join(f"{count} {table}" for table, count in receipt.deleted.items())
-    return f"Deleted session {receipt.session} ({rows}). {receipt.purge}. Not reached: {'; '.join(receipt.not_reached)}."
+    return (
+        f"Deleted session {receipt.session} ({rows}). {receipt.purge}. Not reached: {'; '.join(receipt.not_reached)}."
+    )
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -200,7 +202,9 @@ def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
         title=tool.title,
         description=tool.description,
         input_schema=input_schema(tool),
-        output_schema=None if tool.answer is None else _plain_schema(tool.answer.model_json_schema(mode="serialization")),
+        output_schema=None
+        if tool.answer is None
+        else _plain_schema(tool.answer.model_json_schema(mode="serialization")),
         annotations=mcp.ToolAnnotations(
             read_only_hint=tool.reads,
             destructive_hint=tool.destructive,
@@ -263,7 +267,9 @@ def _plain_schema(schema: Any) -> Any:
     """A generated schema without the titles and descriptions that only cost tokens."""
     if isinstance(schema, dict):
         return {
-            name: {key: _plain_schema(one) for key, one in value.items()} if name == "properties" else _plain_schema(value)
+            name: {key: _plain_schema(one) for key, one in value.items()}
+            if name == "properties"
+            else _plain_schema(value)
             for name, value in schema.items()
             if name not in ("title", "description")
         }

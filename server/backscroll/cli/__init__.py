@@ -18,9 +18,7 @@ __all__ = ["commands", "run"]
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=examples(
-        "backscroll demo", "backscroll import ~/.claude/projects", "backscroll search flaky login test"
-    ),
+    epilog=examples("backscroll demo", "backscroll import ~/.claude/projects", "backscroll search flaky login test"),
 )
 @click.version_option(__version__, "-V", "--version", message="backscroll %(version)s")
 @store_options

@@ -24,18 +24,12 @@ from .opening import Chosen, as_json, chosen, session_ref, store_options
     )
 )
 @click.argument("session")
-@click.option(
-    "--summary", metavar="TEXT", help="Store this text; - reads standard input. Default: have one made."
-)
-@click.option(
-    "--topic", "topics", multiple=True, metavar="T", help="With --summary: a topic; may be given again."
-)
+@click.option("--summary", metavar="TEXT", help="Store this text; - reads standard input. Default: have one made.")
+@click.option("--topic", "topics", multiple=True, metavar="T", help="With --summary: a topic; may be given again.")
 @as_json
 @store_options
 @chosen
-def summarize(
-    chosen: Chosen, session: str, *, summary: str | None, topics: tuple[str, ...], as_json: bool
-) -> None:
+def summarize(chosen: Chosen, session: str, *, summary: str | None, topics: tuple[str, ...], as_json: bool) -> None:
     """Store a summary of a session, or have one made.
 
     Without --summary the configured model makes it; where none is configured, it is put together from the
@@ -75,9 +69,7 @@ def summarize(
     default="refuse",
     help="Its forks: refuse to delete (the default), keep them whole, or delete them too.",
 )
-@click.option(
-    "--purge", is_flag=True, help="Also rewrite the file, so that none of its pages holds the session."
-)
+@click.option("--purge", is_flag=True, help="Also rewrite the file, so that none of its pages holds the session.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @as_json
 @store_options

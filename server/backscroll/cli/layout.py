@@ -36,9 +36,7 @@ class Listing:
             yield from self._aligned()
 
     def _table(self) -> Table:
-        table = Table(
-            box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=self.headed
-        )
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=self.headed)
         for column in self.columns:
             table.add_column(
                 column.name,

@@ -55,9 +55,7 @@ def import_(
 
     async def imported(memory: Memory) -> ImportReport:
         with _bar() as bar:
-            return await import_paths(
-                memory, wanted, format=form, restore=restore, dry_run=dry_run, progress=bar
-            )
+            return await import_paths(memory, wanted, format=form, restore=restore, dry_run=dry_run, progress=bar)
 
     if "-" in paths and sys.stdin.isatty():
         raise InvalidArgument("Standard input is a terminal. Pipe an export in: ... | backscroll import -")

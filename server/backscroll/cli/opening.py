@@ -93,9 +93,7 @@ def store_options(command: Decorated) -> Decorated:
     """`--db` and `--user`, before a command's name or after it; the nearer one counts."""
     for option in (
         click.option("--user", metavar="NAME", expose_value=False, callback=_keep, help="Whose sessions."),
-        click.option(
-            "--db", metavar="PATH", expose_value=False, callback=_keep, help="The database, as path or URL."
-        ),
+        click.option("--db", metavar="PATH", expose_value=False, callback=_keep, help="The database, as path or URL."),
     ):
         command = option(command)
     return command

@@ -63,9 +63,7 @@ def _most(limit: int | None, default: int, *, as_json: bool) -> int:
 )
 @click.argument("query", nargs=-1)
 @_option("--session", "session_id", metavar="SESSION", help="Only in this session: id or #12.")
-@_option(
-    "--last", "num_history_sessions", type=click.IntRange(1), metavar="N", help="Only in the last N sessions."
-)
+@_option("--last", "num_history_sessions", type=click.IntRange(1), metavar="N", help="Only in the last N sessions.")
 @_option("--role", type=click.Choice(get_args(Role)), help="Only what this role said.")
 @_option("--tool", "tool_name", metavar="NAME", help="Only calls and results of this tool.")
 @_option("--agent", metavar="NAME", help="Only of this agent.")
@@ -77,9 +75,7 @@ def _most(limit: int | None, default: int, *, as_json: bool) -> int:
 @as_json
 @store_options
 @chosen
-def search(
-    chosen: Chosen, /, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: Any
-) -> None:
+def search(chosen: Chosen, /, query: tuple[str, ...], *, limit: int | None, as_json: bool, **filters: Any) -> None:
     """Find what was said in past sessions, best match first.
 
     QUERY is plain words and "phrases"; no sign in it is an operator. A match is named by its handle:
@@ -113,9 +109,7 @@ async def _found(
         lines = [hit.model_dump(mode="json", exclude_none=True) for hit in hits]
         put_json({"query": words, "hits": lines, **counted})
     elif not hits:
-        notes().print(
-            "Nothing matches. Try other words or fewer filters; backscroll list shows what there is."
-        )
+        notes().print("Nothing matches. Try other words or fewer filters; backscroll list shows what there is.")
     else:
         results().print(shown.hits(hits, [term.text for term in terms]))
         _say_more(len(hits), total, "match", at_least=result.capped)
@@ -203,16 +197,12 @@ def _listed(lines: list[Any], total: int) -> dict[str, Any]:
 )
 @click.argument("session")
 @_option("--runs", type=click.IntRange(1), metavar="N", help="Only the last N turns.")
-@_option(
-    "-C", "--context", type=click.IntRange(0), default=3, metavar="N", help="Messages around it. Default: 3."
-)
+@_option("-C", "--context", type=click.IntRange(0), default=3, metavar="N", help="Messages around it. Default: 3.")
 @_option("--history", is_flag=True, help="Also messages that were only sent again as context, where stored.")
 @as_json
 @store_options
 @chosen
-def show(
-    chosen: Chosen, /, session: str, *, runs: int | None, context: int, history: bool, as_json: bool
-) -> None:
+def show(chosen: Chosen, /, session: str, *, runs: int | None, context: int, history: bool, as_json: bool) -> None:
     """Show a session word for word, or the messages around a handle.
 
     SESSION is an id, a number (#12) or a handle (#12.48). A shell takes # for a comment: quote it, or leave

@@ -25,9 +25,7 @@ _PROFILES = get_args(Settings.model_fields["profile"].annotation)
     type=click.Choice(_PROFILES),
     help="The tools to offer: recall reads, full (the default) writes too.",
 )
-@click.option(
-    "--project", metavar="NAME", help="Project of what is recorded. Default: the folder it is started in."
-)
+@click.option("--project", metavar="NAME", help="Project of what is recorded. Default: the folder it is started in.")
 @store_options
 @chosen
 def serve(chosen: Chosen, profile: str | None, project: str | None) -> None:
@@ -39,9 +37,7 @@ def serve(chosen: Chosen, profile: str | None, project: str | None) -> None:
     from ..serving import serve as run_server  # noqa: PLC0415
 
     flags = {**chosen.flags}
-    flags |= {
-        name: value for name, value in (("profile", profile), ("project", project)) if value is not None
-    }
+    flags |= {name: value for name, value in (("profile", profile), ("project", project)) if value is not None}
     sys.exit(run_server(flags))
 
 

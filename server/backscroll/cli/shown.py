@@ -58,9 +58,7 @@ def _titled(one: SessionLine) -> Text:
 def previews(found: Sequence[SessionLine]) -> Iterable[Text]:
     """How each session began and ended."""
     for one in found:
-        yield Text.assemble(
-            (one.session, "cyan"), f"  {clock(one.last_activity_at)}  ", (line(one.title), "bold")
-        )
+        yield Text.assemble((one.session, "cyan"), f"  {clock(one.last_activity_at)}  ", (line(one.title), "bold"))
         for who, text in (("user", one.opening), ("assistant", one.last_answer)):
             if text:
                 yield Text.assemble("  ", (who, _ROLE_STYLES[who]), f": {line(text)}")
@@ -68,9 +66,7 @@ def previews(found: Sequence[SessionLine]) -> Iterable[Text]:
 
 def hits(found: Sequence[Hit], words: Sequence[str]) -> Listing:
     columns = (Column("Message", style="cyan"), Column("When"), Column("Who"), Column("Text", share=1))
-    return Listing(
-        columns, [(hit.ref, clock(hit.created_at), _speaker(hit), _marked(hit, words)) for hit in found]
-    )
+    return Listing(columns, [(hit.ref, clock(hit.created_at), _speaker(hit), _marked(hit, words)) for hit in found])
 
 
 def _speaker(of: Hit | Message) -> Text:

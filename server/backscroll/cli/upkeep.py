@@ -71,11 +71,7 @@ def stats(chosen: Chosen, as_json: bool) -> None:
         values["summary_base_url"] = _without_secrets(settings.summary_base_url)
     told = origins(chosen.flags)
     target = settings.sends_text_to()
-    sends = (
-        None
-        if target is None
-        else {"what": "text of sessions, for summaries", "to": _without_secrets(target)}
-    )
+    sends = None if target is None else {"what": "text of sessions, for summaries", "to": _without_secrets(target)}
     if as_json:
         put_json(
             {
@@ -106,9 +102,7 @@ def stats(chosen: Chosen, as_json: bool) -> None:
     out.print(Listing((Column("", style="bold"), Column("", share=1)), facts, headed=False))
     out.print()
     rows = [(name, "-" if value is None else line(str(value)), told[name]) for name, value in values.items()]
-    out.print(
-        Listing((Column("Setting"), Column("Value", share=2), Column("From", style="dim", share=1)), rows)
-    )
+    out.print(Listing((Column("Setting"), Column("Value", share=2), Column("From", style="dim", share=1)), rows))
 
 
 def _database(settings: Settings) -> dict[str, Any]:
@@ -183,9 +177,7 @@ def backup(chosen: Chosen, file: str) -> None:
 
 @click.command(
     short_help="Say the database's version; check or rebuild its index.",
-    epilog=examples(
-        "backscroll migrate", "backscroll migrate --check-index", "backscroll migrate --rebuild-index"
-    ),
+    epilog=examples("backscroll migrate", "backscroll migrate --check-index", "backscroll migrate --rebuild-index"),
 )
 @click.option("--check-index", "check", is_flag=True, help="Compare index and counters with the rows.")
 @click.option("--rebuild-index", "rebuild", is_flag=True, help="Make the search index anew from the rows.")

@@ -24,8 +24,6 @@ def run(paths: Sequence[str], console: Console) -> None:
     """
     # Absolute before anything else: the server runs in another folder.
     found = [Path(path).expanduser().absolute() for path in paths]
-    with tempfile.TemporaryDirectory(
-        prefix="backscroll-demo-", ignore_cleanup_errors=os.name == "nt"
-    ) as folder:
+    with tempfile.TemporaryDirectory(prefix="backscroll-demo-", ignore_cleanup_errors=os.name == "nt") as folder:
         stage = Stage(Path(folder), Teller(console))
         asyncio.run(tell_own(stage, found) if found else tell_shipped(stage))

@@ -55,9 +55,7 @@ async def _record(stage: Stage, agent: Agent, runs: Sequence[dict[str, Any]]) ->
     for i, run in enumerate(runs):
         result = await agent.call("record_run", **run)
         receipt = result.structured_content or {}
-        teller.check(
-            receipt.get("recorded") == len(run["messages"]), f"run {run['run_id']} was recorded whole"
-        )
+        teller.check(receipt.get("recorded") == len(run["messages"]), f"run {run['run_id']} was recorded whole")
         if i == 0:
             shown = {name: run[name] for name in ("session_id", "run_id", "messages")}
             teller.called("record_run", shown, text_of(result))
@@ -76,9 +74,7 @@ async def _recall(stage: Stage, agent: Agent) -> None:
     teller.check("Which queue for mailing tickets" in text, "the sessions are listed")
 
     teller.step('The user pastes an error: "certificate verify failed". Seen before?')
-    text = await agent.show(
-        "search_session_history", query="certificate verify failed", role="assistant", limit=2
-    )
+    text = await agent.show("search_session_history", query="certificate verify failed", role="assistant", limit=2)
     teller.check("#1.7 " in text, "the message that explains the error is found")
 
     teller.step("One line a hit is enough to choose; the agent opens that message.")
@@ -110,17 +106,12 @@ async def _came_back(stage: Stage, agent: Agent, session_id: str, runs: Sequence
     for message, line in zip(sent, found, strict=True):
         ref = line["ref"]
         stage.teller.check(line["role"] == message["role"], f"{ref} has the role it was sent with")
-        stage.teller.check(
-            line.get("text", "") == message["content"], f"{ref} is word for word what was sent"
-        )
+        stage.teller.check(line.get("text", "") == message["content"], f"{ref} is word for word what was sent")
         calls = [call["tool_call_id"] for call in line.get("tool_calls", [])]
         made = [call["id"] for call in message.get("tool_calls", [])]
         stage.teller.check(calls == made, f"{ref} has the tool calls it was sent with")
 
 
 def _all_of(message: dict[str, Any]) -> str:
-    calls = [
-        f"{call['function']['name']} {call['function']['arguments']}"
-        for call in message.get("tool_calls", [])
-    ]
+    calls = [f"{call['function']['name']} {call['function']['arguments']}" for call in message.get("tool_calls", [])]
     return "\n".join([message["content"], *calls])

@@ -52,9 +52,7 @@ class Teller:
     def _read(self, asked: str, answer: str, note: str) -> None:
         tokens = counter.count(answer)
         self.tokens_read += tokens
-        self._console.print(
-            Text.assemble("  ", (line(asked), "cyan"), (f"  {tokens:,} tokens{note}", "green"))
-        )
+        self._console.print(Text.assemble("  ", (line(asked), "cyan"), (f"  {tokens:,} tokens{note}", "green")))
         room = self._width - len(_GUTTER)
         for told in safe(answer).expandtabs(4).split("\n"):
             for part in Text(told).wrap(self._console, room) or [Text()]:

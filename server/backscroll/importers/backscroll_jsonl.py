@@ -233,9 +233,7 @@ def _unchanged(section: Section) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        raise TranscriptError(
-            f"The export changed while it was read, near line {section.line}. Try again."
-        ) from error
+        raise TranscriptError(f"The export changed while it was read, near line {section.line}. Try again.") from error
 
 
 def _check_header(raw: bytes, name: str) -> None:
@@ -265,7 +263,5 @@ def _digest(message: ArchivedMessage, key: bytes) -> bytes:
     texts: list[Any] = [message.text, *(call.arguments for call in message.tool_calls)]
     if any(mark in text for text in texts if text for mark in _MARKS):
         return UNKNOWN
-    calls = tuple(
-        NewToolCall(tool_name=call.tool_name, arguments=call.arguments or "") for call in message.tool_calls
-    )
+    calls = tuple(NewToolCall(tool_name=call.tool_name, arguments=call.arguments or "") for call in message.tool_calls)
     return digest_of(NewMessage(role=message.role, text=message.text, tool_calls=calls), key)

@@ -42,9 +42,7 @@ async def import_paths(
     StoreError where the database refuses: what was stored before stays, and importing again goes on.
     """
     if format is not None and format not in FORMATS:
-        raise InvalidArgument(
-            f"There is no format {format[:40]!r}. Use one of {', '.join(FORMATS)}, or leave it out."
-        )
+        raise InvalidArgument(f"There is no format {format[:40]!r}. Use one of {', '.join(FORMATS)}, or leave it out.")
     if STDIN in paths and format not in (None, OWN):
         raise InvalidArgument(f"Standard input can only be an export ({OWN}). Name the file itself.")
     intake = Intake(memory, restore=restore, dry_run=dry_run, progress=progress)

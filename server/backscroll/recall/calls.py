@@ -151,6 +151,8 @@ def _cut_first(
             how = "next_cursor" if budget.form == "json" and cursor == following else f'cursor "{cursor}"'
             field, mark = ("arguments", "cut") if name == "a" else ("result", "result_cut")
             update |= {field: shown, mark: cut_words(missing, how)}
+        if lean and "cut" in update:
+            update |= {"result": None, "result_cut": None}
         made: ToolCallPage = page(1, (line.model_copy(update=update), following))
         if budget.holds(made):
             return made

@@ -202,7 +202,7 @@ class _Composer:
             available = available * 4 // 5
 
     def _cut_to(self, group: Group, available: int) -> ChatPage:
-        """Each message's texts shortened to their share; the last messages left out where even the heads are too many."""
+        """Each message's texts shortened to their share; the last messages go where even the heads are too many."""
         lines = [line_of(message) for message in group]
         heads = [self._budget.cost_of(_emptied(line), message_lines) for line in lines]
         kept = max(1, _fitting(heads, available - MARK_TOKENS))

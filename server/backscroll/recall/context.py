@@ -1,5 +1,7 @@
 """`get_session_context`: what an agent needs to go on. Head, summary, the last runs word for word."""
 
+from typing import Any
+
 from ..answers import MessageLine, RunLine, SessionContext
 from ..fitting import Budget, cut_words, nonce
 from ..models import Message, Run
@@ -152,14 +154,15 @@ def _fitting_head(reader: Reader, found: ContextSlice, budget: Budget, resolved:
 
 def _without_more(page: SessionContext, budget: Budget) -> SessionContext:
     """For a very small budget: what names the session, and the handle where reading goes on."""
-    for update in (
+    updates: tuple[dict[str, Any], ...] = (
         {"metrics": {}, "topics": (), "state": {}},
         {"summary": None, "summary_covers": None, "summary_stale": None},
         {"runs": tuple(_bare(run) for run in page.runs)},
         {"title": shortened(page.title, 30), "project": None, "agent": None},
         {"session_id": page.session, "resolved": None},
         {"runs": ()},
-    ):
+    )
+    for update in updates:
         page = page.model_copy(update=update)
         if budget.holds(page):
             return page
@@ -168,9 +171,9 @@ def _without_more(page: SessionContext, budget: Budget) -> SessionContext:
 
 def _bare(run: RunLine) -> RunLine:
     messages = tuple(
-        message.model_copy(update={"run_id": None, "agent": None, "tool_call_id": None, "created_at": None, "media": ()})
+        message.model_copy(
+            update={"run_id": None, "agent": None, "tool_call_id": None, "created_at": None, "media": ()}
+        )
         for message in run.messages
     )
     return run.model_copy(update={"messages": messages, "agent": None, "model": None, "started_at": None})
-
-

@@ -42,7 +42,9 @@ class Asked:
     position: dict[str, Any] | None
 
 
-def asked(reader: Reader, tool: str, cursor: str | None, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Asked:
+def asked(
+    reader: Reader, tool: str, cursor: str | None, given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Asked:
     """Arguments as given, or those that the cursor holds. Only arguments that differ from their default are kept.
 
     Raises InvalidArgument for a bad cursor, and for an argument that contradicts it.

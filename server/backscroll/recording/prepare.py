@@ -95,9 +95,7 @@ def counted_tokens(messages: Sequence[NewMessage]) -> dict[str, Any]:
             *(f"{c.tool_name} {c.arguments}" for c in message.tool_calls),
         ]
         told = "output_tokens" if message.role == "assistant" else "input_tokens"
-        spent[told] += sum(
-            counter.count(t) if len(t) <= EXACT_COUNT_CHARS else estimate(t) for t in texts if t
-        )
+        spent[told] += sum(counter.count(t) if len(t) <= EXACT_COUNT_CHARS else estimate(t) for t in texts if t)
     return {**spent, "total_tokens": sum(spent.values()), "estimated": True}
 
 
@@ -171,9 +169,7 @@ def _prepared(message: NewMessage, arrived: Arrived, media_scrubbed: int, *, kep
 def _media(media: NewMedia) -> PreparedMedia:
     if media.data is None:
         content = b"url:" + (media.url or "").encode()
-        return PreparedMedia(
-            hashlib.sha256(content).digest(), media.mime_type, 0, None, media.url, media.name
-        )
+        return PreparedMedia(hashlib.sha256(content).digest(), media.mime_type, 0, None, media.url, media.name)
     digest = hashlib.sha256(media.data).digest()
     return PreparedMedia(digest, media.mime_type, len(media.data), media.data, None, media.name)
 
@@ -218,9 +214,7 @@ def check_id(name: str, value: str | None) -> None:
     if value is None:
         return
     if not value.strip() or len(value) > MAX_ID_CHARS or clean_text(value) != value:
-        raise InvalidArgument(
-            f"{name} must have 1 to {MAX_ID_CHARS} characters, none of them NUL or a lone surrogate."
-        )
+        raise InvalidArgument(f"{name} must have 1 to {MAX_ID_CHARS} characters, none of them NUL or a lone surrogate.")
 
 
 def _name(value: str | None) -> str | None:

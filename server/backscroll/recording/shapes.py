@@ -47,9 +47,7 @@ def normalise(messages: Sequence[Any]) -> tuple[NewMessage, ...]:
             found.append(item)
             continue
         if not isinstance(item, Mapping):
-            raise InvalidArgument(
-                f"messages[{i}] must be an object with a role and content, not {_kind(item)}."
-            )
+            raise InvalidArgument(f"messages[{i}] must be an object with a role and content, not {_kind(item)}.")
         if item.get("type") == "reasoning" and "role" not in item:
             # Responses puts thought before the item that it led to.
             thoughts.append(_reasoning_of(item))
@@ -97,9 +95,7 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
     if "role" not in item:
         if isinstance(kind, str) and kind != "message":
             # Another Responses item (web_search_call, ...): kept whole, as the assistant's doing.
-            yield NewMessage(
-                role="assistant", payload={"item": clean_json(item)}, created_at=_time(item, where)
-            )
+            yield NewMessage(role="assistant", payload={"item": clean_json(item)}, created_at=_time(item, where))
             return
         raise InvalidArgument(f"{where} has no role. Use system, user, assistant or tool.")
     role = _role(item["role"], where)
@@ -188,9 +184,7 @@ def _read_part(part: Any, content: _Content, where: str) -> None:
         content.thoughts.append(clean_text(part["thinking"]))
         content.parts.append({"thinking": len(content.thoughts[-1]), **_rest(part, ("type", "thinking"))})
     elif kind == "tool_use" and isinstance(part.get("name"), str):
-        content.parts.append(
-            {"tool_call": len(content.calls), **_rest(part, ("type", "id", "name", "input"))}
-        )
+        content.parts.append({"tool_call": len(content.calls), **_rest(part, ("type", "id", "name", "input"))})
         content.calls.append(
             NewToolCall(
                 tool_call_id=_maybe_text(part.get("id")),
@@ -292,9 +286,7 @@ def _output_item(item: Mapping[str, Any], where: str) -> NewMessage:
     if not item.get("call_id"):
         rest.pop("id", None)
     inner = (
-        _read_content(output, where)
-        if isinstance(output, str | list | tuple)
-        else _Content(texts=[_arguments(output)])
+        _read_content(output, where) if isinstance(output, str | list | tuple) else _Content(texts=[_arguments(output)])
     )
     return NewMessage(
         role="tool",
@@ -352,18 +344,14 @@ def _media_of(part: Mapping[str, Any]) -> NewMedia | None:
         source = part.get("source")
         if isinstance(source, Mapping):
             if source.get("type") == "url":
-                return _from_url(
-                    source.get("url"), "image/*" if kind == "image" else "application/octet-stream"
-                )
+                return _from_url(source.get("url"), "image/*" if kind == "image" else "application/octet-stream")
             return _from_base64(source.get("data"), source.get("media_type"), part.get("title"))
         # MCP's own image content has data and mimeType on the part.
         return _from_base64(part.get("data"), part.get("mimeType"), None)
     if kind in ("input_audio", "audio"):
         audio = part.get("input_audio", part)
         if isinstance(audio, Mapping):
-            return _from_base64(
-                audio.get("data"), audio.get("mimeType") or f"audio/{audio.get('format') or '*'}", None
-            )
+            return _from_base64(audio.get("data"), audio.get("mimeType") or f"audio/{audio.get('format') or '*'}", None)
     if kind in ("file", "input_file"):
         file = part.get("file", part)
         if isinstance(file, Mapping) and isinstance(file.get("file_data"), str):
@@ -379,7 +367,7 @@ _OF_MEDIA = ("type", "url", "data", "file_data", "media_type", "mimeType", "form
 
 def _rest_of_media(part: Mapping[str, Any], media: NewMedia) -> dict[str, Any]:
     """What a part says of its medium beside bytes or URL and type: its name, the detail asked for."""
-    inner = next((part[name] for name in _CARRIES_MEDIA if isinstance(part.get(name), Mapping)), {})
+    inner: Mapping[str, Any] = next((part[name] for name in _CARRIES_MEDIA if isinstance(part.get(name), Mapping)), {})
     rest = {**_rest(inner, _OF_MEDIA), **_rest(part, (*_CARRIES_MEDIA, *_OF_MEDIA))}
     return {**rest, **({"name": media.name} if media.name else {})}
 
@@ -413,8 +401,7 @@ def _takes_media(name: str, several: Any, content: _Content) -> bool:
         return False
     kind = _AGNO_MEDIA[name]
     found = [
-        _from_url(one.get("url"), kind)
-        or _from_base64(one.get("content"), one.get("mime_type") or kind, None)
+        _from_url(one.get("url"), kind) or _from_base64(one.get("content"), one.get("mime_type") or kind, None)
         for one in several
         if isinstance(one, Mapping)
     ]
@@ -477,9 +464,7 @@ def moment_of(value: Any, where: str) -> datetime | None:
 def _duration(item: Mapping[str, Any]) -> int | None:
     value = item.get("duration_ms")
     return (
-        int(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53
-        else None
+        int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
     )
 
 

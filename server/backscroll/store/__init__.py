@@ -381,9 +381,7 @@ class Store(Protocol):
         """Newest activity first. `after` is the (activity, number) of the last one shown."""
         ...
 
-    async def previews(
-        self, user_id: str, sessions: Sequence[Session]
-    ) -> list[tuple[str | None, str | None]]:
+    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
         """The opening and the last answer of each session."""
         ...
 
@@ -424,9 +422,7 @@ class Store(Protocol):
         """Of all the user's sessions, archived ones too, in order."""
         ...
 
-    def archive(
-        self, user_id: str, sessions: Sequence[SessionRef] | None
-    ) -> AsyncGenerator[list[ArchivedRow], None]:
+    def archive(self, user_id: str, sessions: Sequence[SessionRef] | None) -> AsyncGenerator[list[ArchivedRow], None]:
         """Pages of rows of these sessions and of those they are forks of, or of all; as of one point in time.
 
         Each session is its head, its runs, its messages with media before them, its summaries; parents

@@ -267,9 +267,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
         return clean_text(value)
     if isinstance(value, dict) and depth < 2:
         json_columns = ("state", "metadata", "metrics", "payload")
-        return {
-            name: inner if name in json_columns else _clean(inner, depth + 1) for name, inner in value.items()
-        }
+        return {name: inner if name in json_columns else _clean(inner, depth + 1) for name, inner in value.items()}
     if isinstance(value, list):
         return [_clean(inner, depth + 1) for inner in value]
     return value

@@ -104,9 +104,7 @@ def _fresh(sent: Sequence[Arrived], tail: Sequence[bytes], system_digest: bytes 
         return Plan(tuple(range(len(sent))), (), "fresh", suspected_repeat=True)
     end = spoken[block - 1]
     new = tuple(
-        i
-        for i, message in enumerate(sent)
-        if i > end or (message.is_system and message.digest != system_digest)
+        i for i, message in enumerate(sent) if i > end or (message.is_system and message.digest != system_digest)
     )
     return Plan(new, _others(sent, new), "fresh")
 
@@ -137,9 +135,7 @@ def _longest_overlap(start: Sequence[bytes], tail: Sequence[bytes]) -> int:
     return length
 
 
-def _skipping_history(
-    sent: Sequence[Arrived], unmarked: Sequence[int], known: KnownRun
-) -> tuple[int, ...] | None:
+def _skipping_history(sent: Sequence[Arrived], unmarked: Sequence[int], known: KnownRun) -> tuple[int, ...] | None:
     """The new messages if the same history leads this sending as the last one; None if it does not.
 
     The session may have grown between two sendings (runs may interleave), so that its tail no longer

@@ -89,9 +89,7 @@ class SessionSummaryManager:
         summary, topics = parse(await self._model.complete(prompt, conversation))
         return SummaryDraft(summary=summary, topics=topics, made_by=self._model.name)
 
-    def _question(
-        self, messages: Sequence[Message], previous: Summary | None, title: str | None
-    ) -> tuple[str, str]:
+    def _question(self, messages: Sequence[Message], previous: Summary | None, title: str | None) -> tuple[str, str]:
         """Instructions and record, apart: the record is never in the place of instructions."""
         nonce = secrets.token_hex(8)
         prompt = f"{self._prompt}\n\n{_RULES.format(nonce=nonce, update=_UPDATE if previous else '')}"

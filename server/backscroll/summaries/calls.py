@@ -10,9 +10,7 @@ from .sentences import clip
 
 # The argument that says what a call was about, by the names that hosts and frameworks use.
 _SUBJECT_KEYS = ("command", "cmd", "file_path", "path", "filename", "url", "query", "pattern")
-_PATH_KEYS = frozenset(
-    {"file_path", "path", "filename", "file", "notebook_path", "absolute_path", "filepath", "paths"}
-)
+_PATH_KEYS = frozenset({"file_path", "path", "filename", "file", "notebook_path", "absolute_path", "filepath", "paths"})
 # In a patch (Codex) and in shell commands: a word with a folder or with an ending that files have.
 _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: (.+)$", re.MULTILINE)
 _PATH = re.compile(
@@ -70,9 +68,7 @@ def calls_of(messages: Sequence[Message]) -> list[Call]:
             )
         if message.role == "tool" and message.tool_call_id not in made:
             error = error_line(message.text) if message.is_error else ""
-            found.append(
-                Call(message.ref, message.seq, message.tool_name or "tool", "", message.is_error, error)
-            )
+            found.append(Call(message.ref, message.seq, message.tool_name or "tool", "", message.is_error, error))
     return found
 
 

@@ -141,9 +141,7 @@ class OpenAICompatibleModel:
             return {}
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             # Checked here, since the libraries below would quote it in their error.
-            raise SummaryError(
-                "BACKSCROLL_SUMMARY_API_KEY holds characters that no header can carry. Set it again."
-            )
+            raise SummaryError("BACKSCROLL_SUMMARY_API_KEY holds characters that no header can carry. Set it again.")
         return {"Authorization": f"Bearer {self._api_key}"}
 
     def _text_of(self, response: "httpx2.Response") -> str:
@@ -158,9 +156,7 @@ class OpenAICompatibleModel:
             ) from error
         if isinstance(content, list):
             content = "".join(
-                part["text"]
-                for part in content
-                if isinstance(part, dict) and isinstance(part.get("text"), str)
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
             )
         if isinstance(content, str) and content.strip():
             return content
@@ -169,9 +165,7 @@ class OpenAICompatibleModel:
                 f"The summary model used up its {self._max_output_tokens:,} output tokens before its answer. "
                 "Choose a BACKSCROLL_SUMMARY_MODEL that reasons less."
             )
-        raise SummaryError(
-            "The summary model gave an empty answer. Try again or check BACKSCROLL_SUMMARY_MODEL."
-        )
+        raise SummaryError("The summary model gave an empty answer. Try again or check BACKSCROLL_SUMMARY_MODEL.")
 
     def _refused(self, status: int) -> SummaryError:
         hint = _HINTS.get(status)

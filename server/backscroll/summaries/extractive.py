@@ -50,9 +50,7 @@ An `Earlier` line comes on top: a summary by an agent or a model is worth more t
 MAX_MESSAGES = 2_000
 """Of more, the talk is read only so far from either end: the rest would hardly be quoted."""
 
-Label = Literal[
-    "Earlier", "Asked", "Then", "Decided", "Result", "Said", "Fixed", "Failed", "Last asked", "Last answer"
-]
+Label = Literal["Earlier", "Asked", "Then", "Decided", "Result", "Said", "Fixed", "Failed", "Last asked", "Last answer"]
 
 _ALWAYS: tuple[Label, ...] = ("Earlier", "Asked", "Last asked", "Last answer")
 # One line of each kind is taken by turns, newest first, as long as they fit; at most so many of a kind.
@@ -273,9 +271,7 @@ def _chosen(lines: Sequence[Line], kept: Sequence[Line], room: int) -> list[Line
     """The lines worth their tokens: of each kind the best, by turns as long as they fit."""
     kinds: list[list[Line]] = []
     for label, most in _BY_TURNS:
-        best = sorted(
-            (line for line in lines if line.label == label), key=lambda line: (-line.score, -line.seq)
-        )
+        best = sorted((line for line in lines if line.label == label), key=lambda line: (-line.score, -line.seq))
         kinds.append(sorted(best[:most], key=lambda line: -line.seq))
     chosen: list[Line] = []
     for row in zip_longest(*kinds):
@@ -306,8 +302,7 @@ def _footer(tools: Counter[str], failed: Counter[str], files: Counter[str]) -> s
     """The most used tools and files, as many as a fixed share of the room takes."""
     for most in range(_MAX_NAMED, 0, -1):
         used = [
-            f"{name} {count}{f' ({failed[name]} failed)' if failed[name] else ''}"
-            for name, count in _most(tools, most)
+            f"{name} {count}{f' ({failed[name]} failed)' if failed[name] else ''}" for name, count in _most(tools, most)
         ]
         paths = [path for path, _ in _most(files, most)]
         parts = [f"Tools: {', '.join(used)}." if used else "", f"Files: {', '.join(paths)}." if paths else ""]

@@ -36,8 +36,7 @@ def parse(answer: str) -> tuple[str, tuple[str, ...]]:
         if plain and not _is_broken_json(plain):
             return plain, ()
     raise SummaryError(
-        "The summary model gave no usable summary (empty or cut off). "
-        "Try again or check BACKSCROLL_SUMMARY_MODEL."
+        "The summary model gave no usable summary (empty or cut off). Try again or check BACKSCROLL_SUMMARY_MODEL."
     )
 
 

@@ -102,9 +102,7 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     for line in prose(text).splitlines():
         if not _TABLE.fullmatch(line):
-            found += _of_line(
-                _EMPHASIS.sub(r"\1", line[mark.end() :] if (mark := _MARK.match(line)) else line)
-            )
+            found += _of_line(_EMPHASIS.sub(r"\1", line[mark.end() :] if (mark := _MARK.match(line)) else line))
     return found
 
 
@@ -192,9 +190,7 @@ def is_chatter(sentence: str) -> bool:
 
 def is_telling(sentence: str) -> bool:
     """Long enough to tell something, in any script, and neither a question nor a greeting."""
-    return (
-        36 <= upper_bound(sentence) <= 400 and not sentence.endswith(_QUESTION) and not is_chatter(sentence)
-    )
+    return 36 <= upper_bound(sentence) <= 400 and not sentence.endswith(_QUESTION) and not is_chatter(sentence)
 
 
 def facts(sentence: str) -> int:

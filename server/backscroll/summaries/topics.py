@@ -18,9 +18,7 @@ _EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 _URL = re.compile(r"https?://\S+")
 
 
-def topics_of(
-    texts: Iterable[str], names: Iterable[str] = (), previous: Sequence[str] = ()
-) -> tuple[str, ...]:
+def topics_of(texts: Iterable[str], names: Iterable[str] = (), previous: Sequence[str] = ()) -> tuple[str, ...]:
     """At most MAX_TOPICS terms of `texts`, best first, each as it was mostly written.
 
     `names` are things worked on, such as file names, and count as said twice. `previous` are the topics so
@@ -105,9 +103,7 @@ def _key(term: str) -> str:
     """One key for a word and its plain plural."""
     folded = term.casefold()
     return (
-        folded[:-1]
-        if len(folded) > 4 and folded.endswith("s") and not folded.endswith(("ss", "us", "is"))
-        else folded
+        folded[:-1] if len(folded) > 4 and folded.endswith("s") and not folded.endswith(("ss", "us", "is")) else folded
     )
 
 

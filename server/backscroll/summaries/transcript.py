@@ -85,9 +85,7 @@ def _blocks(messages: Sequence[Message], limits: Limits) -> list[Block]:
             if message.tool_call_id in called:
                 continue
             status = "error" if message.is_error else "ok"
-            lines.append(
-                f"tool {message.tool_name or 'unnamed'} {status}: {shorten(message.text, limits.result)}"
-            )
+            lines.append(f"tool {message.tool_name or 'unnamed'} {status}: {shorten(message.text, limits.result)}")
         else:
             speaker: str = message.role
             if several_agents and speaker == "assistant" and message.agent:

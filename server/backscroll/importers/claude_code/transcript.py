@@ -112,9 +112,7 @@ class Transcript:
         reason = self._say(thread, value, line, blocks, begins=not blocks.results)
         return None if blocks.results else reason
 
-    def _say(
-        self, thread: Thread, value: dict[str, Any], line: RawLine, blocks: Blocks, *, begins: bool
-    ) -> str | None:
+    def _say(self, thread: Thread, value: dict[str, Any], line: RawLine, blocks: Blocks, *, begins: bool) -> str | None:
         """What the user said, if anything; else the reason. `begins`: whether a prompt begins a run."""
         heard = [said(text) for text in blocks.texts]
         words = [part.text for part in heard if part.kind is not Kind.NOTHING]
@@ -235,11 +233,7 @@ class Transcript:
             return f"attachment:{kind}"[:_MAX_REASON] if isinstance(kind, str) else "attachment"
         origin = attachment.get("origin")
         human = not isinstance(origin, dict) or origin.get("kind") in ("human", None)
-        if (
-            attachment.get("commandMode", "prompt") != "prompt"
-            or attachment.get("isMeta") is True
-            or not human
-        ):
+        if attachment.get("commandMode", "prompt") != "prompt" or attachment.get("isMeta") is True or not human:
             return "attachment:queued_command"
         # Typed while the agent worked: it steers the run, and no user line repeats it.
         return self._say(thread, value, line, sort_blocks(attachment.get("prompt")), begins=False)

@@ -227,36 +227,26 @@ class SqliteStore:
         as_of: int | None = None,
         exclude: str | None = None,
     ) -> SessionsFound:
-        return await self._database.read(
-            lambda db: reading.sessions(db, user_id, where, limit, after, as_of, exclude)
-        )
+        return await self._database.read(lambda db: reading.sessions(db, user_id, where, limit, after, as_of, exclude))
 
-    async def previews(
-        self, user_id: str, sessions: Sequence[Session]
-    ) -> list[tuple[str | None, str | None]]:
+    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
         return await self._database.read(lambda db: reading.previews(db, user_id, sessions))
 
     async def chat(self, user_id: str, session: str, window: ChatWindow) -> ChatSlice:
         return await self._database.read(lambda db: reading.chat(db, user_id, session, window))
 
-    async def messages(
-        self, user_id: str, session: str, *, agent: str | None = None, after: int = 0
-    ) -> list[Message]:
+    async def messages(self, user_id: str, session: str, *, agent: str | None = None, after: int = 0) -> list[Message]:
         return await self._database.read(lambda db: reading.messages(db, user_id, session, agent, after))
 
     async def text_of(
         self, user_id: str, session: str, seq: int, *, call: int | None, offset: int, max_chars: int
     ) -> tuple[Message, str, int, int]:
-        return await self._database.read(
-            lambda db: reading.text_of(db, user_id, session, seq, call, offset, max_chars)
-        )
+        return await self._database.read(lambda db: reading.text_of(db, user_id, session, seq, call, offset, max_chars))
 
     async def call_text(
         self, user_id: str, call_key: int, *, field: str, offset: int, max_chars: int
     ) -> tuple[ToolCall, str, int]:
-        return await self._database.read(
-            lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars)
-        )
+        return await self._database.read(lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars))
 
     async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound:
         return await self._database.read(lambda db: reading.tool_calls(db, user_id, window))
@@ -280,9 +270,7 @@ class SqliteStore:
     async def session_numbers(self, user_id: str) -> list[int]:
         return await self._database.read(lambda db: archiving.numbers(db, user_id))
 
-    async def archive(
-        self, user_id: str, sessions: Sequence[str] | None
-    ) -> AsyncGenerator[list[ArchivedRow], None]:
+    async def archive(self, user_id: str, sessions: Sequence[str] | None) -> AsyncGenerator[list[ArchivedRow], None]:
         async with self._database.snapshot() as read:
             rows = await read(lambda db: archiving.rows(db, user_id, sessions))
             try:
@@ -306,7 +294,8 @@ class SqliteStore:
     async def import_state(self, user_id: str, path: str) -> ImportState | None:
         row = await self._database.read(
             lambda db: db.execute(
-                "SELECT path, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed, settled FROM imports "
+                "SELECT path, host, file_id, size_bytes, modified_ns, offset, kept, skipped, failed, settled "
+                "FROM imports "
                 "WHERE user_key = ? AND path = ?",
                 (find_user(db, user_id), path),
             ).fetchone()
@@ -353,9 +342,7 @@ class SqliteStore:
                 "count(summary_error) FROM sessions WHERE user_key = ?",
                 (user_key,),
             ).fetchone()
-            found = dict(
-                zip(("sessions", "runs", "messages", "tool_calls", "summary_errors"), rows, strict=True)
-            )
+            found = dict(zip(("sessions", "runs", "messages", "tool_calls", "summary_errors"), rows, strict=True))
             found["media"], found["media_bytes"] = db.execute(
                 "SELECT count(*), coalesce(sum(length(data)), 0) FROM media WHERE user_key = ?", (user_key,)
             ).fetchone()
@@ -378,10 +365,10 @@ class SqliteStore:
 
     async def backup(self, target: str) -> None:
         path = Path(target)
-        if path.exists():
-            raise InvalidArgument(f"{target} exists already. Name a file that does not.")
 
         def copy(db: sqlite3.Connection) -> None:
+            if path.exists():
+                raise InvalidArgument(f"{target} exists already. Name a file that does not.")
             db.execute("VACUUM INTO ?", (str(path),))
             path.chmod(0o600)
 
@@ -404,9 +391,7 @@ def migrated(db: sqlite3.Connection, path: Path) -> None:
         (application,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and application != APPLICATION_ID:
-            raise StoreUnusable(
-                f"{path} is another program's database. Name another file with BACKSCROLL_DB."
-            )
+            raise StoreUnusable(f"{path} is another program's database. Name another file with BACKSCROLL_DB.")
         migrate.refuse_newer(version, DIALECT)
         for number, _, script in migrate.migrations(DIALECT):
             if number > version:

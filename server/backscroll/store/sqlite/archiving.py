@@ -28,9 +28,7 @@ PAGE_ROWS = 500
 PAGE_CHARS = 1 << 20
 
 
-def rows(
-    db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None
-) -> Generator[ArchivedRow, None, None]:
+def rows(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) -> Generator[ArchivedRow, None, None]:
     """The archives of these sessions and of those they are forks of, or of all; parents before forks.
 
     Each medium comes once, before the first message that shows it. Raises SessionNotFound.
@@ -65,9 +63,7 @@ def _size(row: ArchivedRow) -> int:
 
 
 def numbers(db: sqlite3.Connection, user_id: str) -> list[int]:
-    found = db.execute(
-        "SELECT number FROM sessions WHERE user_key = ? ORDER BY number", (find_user(db, user_id),)
-    )
+    found = db.execute("SELECT number FROM sessions WHERE user_key = ? ORDER BY number", (find_user(db, user_id),))
     return [number for (number,) in found]
 
 
@@ -93,9 +89,7 @@ def _in_order(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) 
 
 def _head(db: sqlite3.Connection, row: SessionRow) -> ArchivedSession:
     parent = None if row.parent_key is None else session_by_key(db, row.parent_key)
-    (summaries,) = db.execute(
-        "SELECT count(*) FROM summaries WHERE session_key = ?", (row.session_key,)
-    ).fetchone()
+    (summaries,) = db.execute("SELECT count(*) FROM summaries WHERE session_key = ?", (row.session_key,)).fetchone()
     return ArchivedSession(
         session_id=unpack_id(row.session_id),
         number=row.number,
@@ -199,9 +193,7 @@ _CALL_COLUMNS = (
 )
 
 
-def _calls(
-    db: sqlite3.Connection, message_key: int, created_at: int
-) -> tuple[int | None, tuple[ArchivedCall, ...]]:
+def _calls(db: sqlite3.Connection, message_key: int, created_at: int) -> tuple[int | None, tuple[ArchivedCall, ...]]:
     """The message's calls, and the key of the first of them."""
     found = db.execute(
         f"SELECT {_CALL_COLUMNS} FROM tool_calls AS c WHERE c.message_key = ? ORDER BY c.ordinal",

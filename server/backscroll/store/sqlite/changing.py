@@ -66,9 +66,7 @@ def fork_session(
 ) -> Forked:
     parent = find_session(db, user_id, ref)
     if new_session_id is not None and look_up_session(db, parent.user_key, new_session_id):
-        raise Conflict(
-            f"A session {new_session_id!r} exists already. Choose another new_session_id, or leave it out."
-        )
+        raise Conflict(f"A session {new_session_id!r} exists already. Choose another new_session_id, or leave it out.")
     if seq is not None and not 1 <= seq <= parent.last_seq:
         raise MessageNotFound(f"{parent.handle}.{seq}")
     cut = _end_of_tool_pair(db, parent, parent.last_seq if seq is None else seq)
@@ -125,8 +123,8 @@ def save_summary(
     session = find_session(db, user_id, ref)
     covered = session.last_seq if last_seq is None else min(last_seq, session.last_seq)
     row = db.execute(
-        "INSERT INTO summaries (session_key, version, summary, topics, made_by, first_seq, last_seq, digest, created_at) "
-        "VALUES (?, (SELECT coalesce(max(version), 0) + 1 FROM summaries WHERE session_key = ?), ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO summaries (session_key, version, summary, topics, made_by, first_seq, last_seq, digest, "
+        "created_at) VALUES (?, (SELECT coalesce(max(version), 0) + 1 FROM summaries WHERE session_key = ?), ?, ?, ?, ?, ?, ?, ?) "
         f"RETURNING {SUMMARY_COLUMNS}",
         (
             session.session_key, session.session_key, summary, dump(list(topics)), made_by, min(1, covered), covered,
@@ -190,9 +188,7 @@ def delete_session(
         "ON CONFLICT DO UPDATE SET deleted_at = excluded.deleted_at",
         (session.user_key, session.source, tombstone(session), now),
     )
-    return Deleted(
-        session.value(), {table: count for table, count in rows.items() if count}, tuple(sorted(words))
-    )
+    return Deleted(session.value(), {table: count for table, count in rows.items() if count}, tuple(sorted(words)))
 
 
 def _forks_of(db: sqlite3.Connection, session: SessionRow) -> list[SessionRow]:
@@ -268,9 +264,7 @@ def _hand_over(db: sqlite3.Connection, session: SessionRow, children: Sequence[S
         ),
     )
     for other in others:
-        db.execute(
-            "UPDATE sessions SET parent_key = ? WHERE session_key = ?", (heir.session_key, other.session_key)
-        )
+        db.execute("UPDATE sessions SET parent_key = ? WHERE session_key = ?", (heir.session_key, other.session_key))
     for row in index.entries_of_session(db, heir.session_key, low=low, high=cut):
         index.add(db, row.message_key, row.entry)
 
@@ -279,21 +273,15 @@ def _delete_messages(
     db: sqlite3.Connection, session: SessionRow, where: str, values: tuple[Any, ...]
 ) -> dict[str, int]:
     """Messages by condition with index entries, tool calls and media that nothing else refers to."""
-    keys = [
-        key for (key,) in db.execute(f"SELECT message_key FROM messages WHERE {where}", values).fetchall()
-    ]
+    keys = [key for (key,) in db.execute(f"SELECT message_key FROM messages WHERE {where}", values).fetchall()]
     rows: dict[str, int] = {"messages": len(keys), "search_index": 0, "tool_calls": 0, "media": 0}
     for key in keys:
-        (indexed,) = db.execute(
-            "SELECT from_history = 0 FROM messages WHERE message_key = ?", (key,)
-        ).fetchone()
+        (indexed,) = db.execute("SELECT from_history = 0 FROM messages WHERE message_key = ?", (key,)).fetchone()
         if indexed:
             rows["search_index"] += index.remove(db, [index.entry_of_message(db, key)])
     media = set()
     for key in keys:
-        media.update(
-            db.execute("SELECT media_key FROM message_media WHERE message_key = ?", (key,)).fetchall()
-        )
+        media.update(db.execute("SELECT media_key FROM message_media WHERE message_key = ?", (key,)).fetchall())
         db.execute("DELETE FROM message_media WHERE message_key = ?", (key,))
         rows["tool_calls"] += db.execute("DELETE FROM tool_calls WHERE message_key = ?", (key,)).rowcount
         db.execute(
@@ -333,9 +321,7 @@ def empty_session(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]
     )
     rows["tool_calls"] = db.execute("DELETE FROM tool_calls WHERE session_key = ?", (key,)).rowcount
     rows["messages"] = db.execute("DELETE FROM messages WHERE session_key = ?", (key,)).rowcount
-    db.execute(
-        "DELETE FROM digests WHERE run_key IN (SELECT run_key FROM runs WHERE session_key = ?)", (key,)
-    )
+    db.execute("DELETE FROM digests WHERE run_key IN (SELECT run_key FROM runs WHERE session_key = ?)", (key,))
     rows["runs"] = db.execute("DELETE FROM runs WHERE session_key = ?", (key,)).rowcount
     rows["media"] = sum(
         db.execute(

@@ -11,7 +11,7 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -158,9 +158,14 @@ class Database:
             self.path, isolation_level=None, timeout=self._busy_timeout_s, cached_statements=256
         )
         # A daemon: a loop that dies without closing us must not keep its process alive.
-        thread = getattr(connection, "_thread", connection)
-        thread.daemon = True
-        opened = await connection
+        getattr(connection, "_thread", connection).daemon = True
+        try:
+            opened = await connection
+        except sqlite3.Error:
+            # Its thread answers the loop once more as it stops, and a loop that was closed by then would
+            # make that a traceback on stderr.
+            await asyncio.to_thread(thread.join)
+            raise
         try:
             await self._run(opened, self._configure)
         except BaseException:
@@ -249,8 +254,8 @@ class Database:
     @staticmethod
     async def _run(connection: aiosqlite.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
         """The one place that hops: aiosqlite's own way onto its thread, with a whole unit of work."""
-        result: T = await connection._execute(work, connection._conn)
-        return result
+        execute: Callable[..., Awaitable[T]] = connection._execute
+        return await execute(work, connection._conn)
 
 
 def _in_snapshot(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -79,12 +79,8 @@ def check(db: sqlite3.Connection) -> list[str]:
             "INSERT INTO temp.expected_index (rowid, text, forms, scope) VALUES (?, ?, ?, ?)",
             ((row.message_key, *row.entry) for row in list(_entries(db, "TRUE", ()))),
         )
-        db.execute(
-            "CREATE VIRTUAL TABLE temp.expected_terms USING fts5vocab ('temp', 'expected_index', 'instance')"
-        )
-        db.execute(
-            "CREATE VIRTUAL TABLE temp.found_terms USING fts5vocab ('main', 'search_index', 'instance')"
-        )
+        db.execute("CREATE VIRTUAL TABLE temp.expected_terms USING fts5vocab ('temp', 'expected_index', 'instance')")
+        db.execute("CREATE VIRTUAL TABLE temp.found_terms USING fts5vocab ('main', 'search_index', 'instance')")
         missing, left_over = (
             db.execute(
                 f"SELECT count(*) FROM (SELECT term, doc, col, offset FROM {one} "

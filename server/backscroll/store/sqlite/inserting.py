@@ -89,9 +89,7 @@ class Intake:
         for position, i in enumerate(new, start=self.row.received):
             arrived = messages[i].arrived
             seq, stored = stored_seq[i]
-            self._digests.append(
-                (self.row.run_key, position, arrived.digest, seq, stored, int(arrived.is_system))
-            )
+            self._digests.append((self.row.run_key, position, arrived.digest, seq, stored, int(arrived.is_system)))
             if arrived.is_system:
                 tally.system_digest = arrived.digest
         self.db.executemany(
@@ -182,11 +180,7 @@ class Intake:
             "SELECT tool_name, arguments FROM tool_calls WHERE message_key = ? ORDER BY ordinal", (key,)
         ).fetchall()
         calls = [(call.tool_name, call.arguments) for call in message.tool_calls]
-        if (
-            role != "assistant"
-            or not message.text.startswith(old_text)
-            or calls[: len(old_calls)] != old_calls
-        ):
+        if role != "assistant" or not message.text.startswith(old_text) or calls[: len(old_calls)] != old_calls:
             raise self._another_message()
         if not message.kept and old_calls:
             return len(old_calls), True
@@ -202,9 +196,7 @@ class Intake:
             (message.text, message.reasoning or None, message.payload, key),
         )
         self._add_calls(message, key, len(old_calls), at)
-        (old_media,) = self.db.execute(
-            "SELECT count(*) FROM message_media WHERE message_key = ?", (key,)
-        ).fetchone()
+        (old_media,) = self.db.execute("SELECT count(*) FROM message_media WHERE message_key = ?", (key,)).fetchone()
         for ordinal, media in enumerate(message.media[old_media:], start=old_media):
             self._insert_media(key, ordinal, media)
         index.add(self.db, key, index.entry_of_message(self.db, key).entry)
@@ -353,9 +345,7 @@ class Intake:
         at = self._time_of(result)
         self._insert_call(key, 0, result.tool_call_id, name, None, at, from_history=from_history)
 
-    def _insert_call_message(
-        self, tool_name: str, result: PreparedMessage, *, from_history: bool = False
-    ) -> int:
+    def _insert_call_message(self, tool_name: str, result: PreparedMessage, *, from_history: bool = False) -> int:
         """An assistant message that only calls; its payload says that it was made up here."""
         tally = self.tally
         tally.seq += 1

@@ -65,8 +65,6 @@ class FileLock:
         wait_s = SHORTEST_WAIT_S
         while not _try_lock(fd):
             if time.monotonic() >= deadline:
-                raise StoreBusy(
-                    f"Another process has been writing to the database for {timeout_s:.0f} s. Try again."
-                )
+                raise StoreBusy(f"Another process has been writing to the database for {timeout_s:.0f} s. Try again.")
             time.sleep(wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)

@@ -15,9 +15,7 @@ _WORD = re.compile(r"[^\W_]{4,}")
 def rare_words(db: sqlite3.Connection, session_key: int) -> list[str]:
     """Words of a session's messages that no other message holds; of those, the longest of the fewest."""
     words: set[str] = set()
-    for (text,) in db.execute(
-        "SELECT text FROM messages WHERE session_key = ? AND from_history = 0", (session_key,)
-    ):
+    for (text,) in db.execute("SELECT text FROM messages WHERE session_key = ? AND from_history = 0", (session_key,)):
         words.update(word.lower() for word in _WORD.findall(text[:200_000]) if word.isascii())
         if len(words) > 20_000:
             break
@@ -51,8 +49,7 @@ def left_over(db: sqlite3.Connection, path: Path, words: Sequence[str]) -> dict[
     """
     found = _count(path, words)
     found |= {
-        word: found.get(word, 0) + count
-        for word, count in _count(path.with_name(f"{path.name}-wal"), words).items()
+        word: found.get(word, 0) + count for word, count in _count(path.with_name(f"{path.name}-wal"), words).items()
     }
     return {word: count for word, count in found.items() if not _is_kept(db, word)}
 
@@ -94,12 +91,8 @@ def _is_kept(db: sqlite3.Connection, word: str) -> bool:
 def _texts(db: sqlite3.Connection) -> Iterable[tuple[str, list[str]]]:
     """Every column that holds text, the schema's own among them."""
     yield "sqlite_master", ["sql"]
-    tables = db.execute(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'search_index%'"
-    )
+    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'search_index%'")
     for (table,) in tables.fetchall():
-        columns = db.execute(
-            "SELECT name FROM pragma_table_info(?) WHERE type IN ('TEXT', 'ANY')", (table,)
-        ).fetchall()
+        columns = db.execute("SELECT name FROM pragma_table_info(?) WHERE type IN ('TEXT', 'ANY')", (table,)).fetchall()
         if columns:
             yield table, [f'"{name}"' for (name,) in columns]

@@ -49,9 +49,7 @@ _MESSAGE_COLUMNS = (
 _COUNTED = ", ".join(f"'{status}'" for status in COUNTED_STATUSES)
 
 
-def _message(
-    db: sqlite3.Connection, row: Sequence[Any], number: int, max_chars: int, high: int = NEWEST
-) -> Message:
+def _message(db: sqlite3.Connection, row: Sequence[Any], number: int, max_chars: int, high: int = NEWEST) -> Message:
     (
         key, seq, run_id, role, text, reasoning, tool_call_id, tool_name, is_error, agent, created_at, from_history,
         payload, text_chars,
@@ -102,9 +100,7 @@ def arguments_of(text: str | None) -> dict[str, Any] | str | None:
     return text
 
 
-def _calls_of_message(
-    db: sqlite3.Connection, message_key: int, max_chars: int, high: int
-) -> Iterator[ToolCall]:
+def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int, high: int) -> Iterator[ToolCall]:
     """A message's calls. One whose result came after the cut of a fork is pending there."""
     for call_id, name, arguments, chars, status, duration_ms in db.execute(
         "SELECT c.tool_call_id, c.tool_name, substr(c.arguments, 1, ?), length(c.arguments), "
@@ -184,9 +180,7 @@ def text_of(
     raise MessageNotFound(f"{session.handle}.{seq}")
 
 
-def counted_runs(
-    db: sqlite3.Connection, session: SessionRow, last: int, agent: str | None
-) -> list[tuple[int, int]]:
+def counted_runs(db: sqlite3.Connection, session: SessionRow, last: int, agent: str | None) -> list[tuple[int, int]]:
     """(run_key, first_seq) of the last top-level runs that completed or are running, newest first."""
     found: list[tuple[int, int]] = []
     for stretch in lineage(db, session):
@@ -338,9 +332,7 @@ _CALL_TABLES = (
 
 
 def _call(row: Sequence[Any]) -> ToolCall:
-    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = (
-        row
-    )
+    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = row
     return ToolCall(
         tool_call_id=call_id,
         tool_name=name,
@@ -467,9 +459,7 @@ def sessions(
     """
     user_key = find_user(db, user_id)
     if as_of is None:
-        (as_of,) = db.execute(
-            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
-        ).fetchone()
+        (as_of,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
     values: dict[str, Any] = {"user": user_key, "as_of": as_of, "limit": limit}
     clauses = ["s.user_key = :user"]
     if where.query is None or not where.query.strip():
@@ -528,9 +518,7 @@ def _is_uuid(word: str) -> bool:
     return isinstance(pack_id(word.lower()), bytes)
 
 
-def previews(
-    db: sqlite3.Connection, user_id: str, found: Sequence[Session]
-) -> list[tuple[str | None, str | None]]:
+def previews(db: sqlite3.Connection, user_id: str, found: Sequence[Session]) -> list[tuple[str | None, str | None]]:
     user_key = find_user(db, user_id)
     answers: list[tuple[str | None, str | None]] = []
     for one in found:
@@ -600,9 +588,7 @@ def context(
     for run_key, _ in keys:
         if found and chars >= max_chars:
             break
-        row = db.execute(
-            f"SELECT {RUN_COLUMNS}, session_key FROM runs WHERE run_key = ?", (run_key,)
-        ).fetchone()
+        row = db.execute(f"SELECT {RUN_COLUMNS}, session_key FROM runs WHERE run_key = ?", (run_key,)).fetchone()
         told = _messages_of_run(db, session, run_key, row[-1], max_chars)
         chars += sum(len(message.text) for message in told)
         found.append((run_of(row[:-1]), told))

@@ -75,13 +75,7 @@ def _record_run(db: sqlite3.Connection, user_key: int, run: PreparedRun) -> Reco
     intake.take_new(decided.new)
     old_metrics = row.metrics
     changed = _update_run(db, session, row, run, decided, tally, fresh=known is None)
-    if (
-        changed
-        or tally.recorded
-        or tally.messages
-        or tally.tool_calls
-        or _retells(session, run)
-    ):
+    if changed or tally.recorded or tally.messages or tally.tool_calls or _retells(session, run):
         _update_session(db, session, row, run, tally, old_metrics, created=created, new_run=known is None)
     nothing_new = known is not None and decided.verdict == "same"
     return Recorded(
@@ -105,9 +99,7 @@ def _record_run(db: sqlite3.Connection, user_key: int, run: PreparedRun) -> Reco
 
 def _covered(db: sqlite3.Connection, session_key: int) -> int:
     """The last message that a summary covers."""
-    (last_seq,) = db.execute(
-        "SELECT max(last_seq) FROM summaries WHERE session_key = ?", (session_key,)
-    ).fetchone()
+    (last_seq,) = db.execute("SELECT max(last_seq) FROM summaries WHERE session_key = ?", (session_key,)).fetchone()
     return last_seq or 0
 
 
@@ -167,9 +159,7 @@ def _session_for(
 def _insert_session(db: sqlite3.Connection, user_key: int, run: PreparedRun) -> SessionRow:
     number = next_number(db, user_key)
     now = to_ms(run.recorded_at)
-    started = maybe_ms(run.started_at) or next(
-        (to_ms(m.created_at) for m in run.messages if m.created_at), now
-    )
+    started = maybe_ms(run.started_at) or next((to_ms(m.created_at) for m in run.messages if m.created_at), now)
     row = db.execute(
         "INSERT INTO sessions (user_key, session_id, number, title, project, source, agent, created_at, updated_at, "
         "last_activity_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING session_key",
@@ -226,9 +216,7 @@ def _insert_run(db: sqlite3.Connection, user_key: int, session: SessionRow, run:
         ),
     )  # fmt: skip
     key = new_key(cursor)
-    return RunRow(
-        key, session.session_key, run_id, run_index, run.status, run.agent, {}, 0, 0, None, None, None
-    )
+    return RunRow(key, session.session_key, run_id, run_index, run.status, run.agent, {}, 0, 0, None, None, None)
 
 
 def _may_extend(known: RunRow | None, run: PreparedRun, sent: int) -> bool:
@@ -255,18 +243,14 @@ def _update_run(
     if nothing_new and run.imported and len(run.messages) < row.received:
         # An older state of the file, read by a slower process.
         return False
-    regress = nothing_new and (
-        run.status == "running" if run.imported else row.status not in ("running", "paused")
-    )
+    regress = nothing_new and (run.status == "running" if run.imported else row.status not in ("running", "paused"))
     status = row.status if regress else run.status
     metrics = run.metrics if not (nothing_new and run.metrics.get("estimated")) else row.metrics
     row.metrics, row.status = metrics, status
     changed = fresh or before != (status, metrics) or (run.imported and _has_news(db, row, run))
     if nothing_new and not changed:
         return False
-    sent_history = (
-        history_digest([m.arrived for m in run.messages], decided.history) if decided.history else None
-    )
+    sent_history = history_digest([m.arrived for m in run.messages], decided.history) if decided.history else None
     # Where a run stands is told even if policy drops all that it said: forks cut there.
     first_seq = row.first_seq or session.last_seq + 1
     last_seq = tally.seq if tally.seq > session.last_seq else row.last_seq
@@ -284,9 +268,7 @@ def _update_run(
 
 def _has_news(db: sqlite3.Connection, row: RunRow, run: PreparedRun) -> bool:
     """Whether a transcript, further read, tells more of a run that said nothing more."""
-    stored = db.execute(
-        "SELECT model, metadata, ended_at FROM runs WHERE run_key = ?", (row.run_key,)
-    ).fetchone()
+    stored = db.execute("SELECT model, metadata, ended_at FROM runs WHERE run_key = ?", (row.run_key,)).fetchone()
     told = (run.model, maybe_dump(run.metadata), maybe_ms(run.ended_at))
     return any(new not in (None, old) for new, old in zip(told, stored, strict=True))
 

@@ -52,9 +52,7 @@ def restore(
     buried = (user_key, head.source, tombstone)
     if lift_tombstone:
         db.execute("DELETE FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?", buried)
-    elif db.execute(
-        "SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?", buried
-    ).fetchone():
+    elif db.execute("SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?", buried).fetchone():
         return Restored("deleted")
     parent = _parent(db, user_key, head)
     runs, rest = _leading_runs(iter(rows))
@@ -147,9 +145,7 @@ def _holds_all(
         for (run_id,) in db.execute("SELECT run_id FROM runs WHERE session_key = ?", (here.session_key,))
     }
     told = {run.run_id for run in runs}
-    (summaries,) = db.execute(
-        "SELECT count(*) FROM summaries WHERE session_key = ?", (here.session_key,)
-    ).fetchone()
+    (summaries,) = db.execute("SELECT count(*) FROM summaries WHERE session_key = ?", (here.session_key,)).fetchone()
     newer = to_ms(head.updated_at) > here.updated_at or head.summaries > summaries
     if told <= known and head.last_seq <= here.last_seq:
         if told < known or head.last_seq < here.last_seq or not newer:
@@ -172,9 +168,7 @@ def _diverged(session_id: str) -> Conflict:
 
 
 def _insert(db: sqlite3.Connection, user_key: int, head: ArchivedSession, *, keep_number: bool) -> int:
-    taken = db.execute(
-        "SELECT 1 FROM sessions WHERE user_key = ? AND number = ?", (user_key, head.number)
-    ).fetchone()
+    taken = db.execute("SELECT 1 FROM sessions WHERE user_key = ? AND number = ?", (user_key, head.number)).fetchone()
     number = head.number if keep_number and not taken else next_number(db, user_key)
     moment = to_ms(head.created_at)
     row = db.execute(
@@ -232,9 +226,7 @@ class _Intake:
             case ArchivedSummary():
                 self._take_summary(row)
             case ArchivedRun() | ArchivedSession():
-                raise InvalidArgument(
-                    "An archive has one head, then its runs, then all else. Export it anew."
-                )
+                raise InvalidArgument("An archive has one head, then its runs, then all else. Export it anew.")
 
     def _take_message(self, message: ArchivedMessage) -> None:
         self._compare(message)
@@ -252,18 +244,14 @@ class _Intake:
         )  # fmt: skip
         if message.position is not None:
             is_system = message.role == "system"
-            self._note_digest(
-                run_key, message.position, message.digest, message.seq, stored=True, is_system=is_system
-            )
+            self._note_digest(run_key, message.position, message.digest, message.seq, stored=True, is_system=is_system)
         for ordinal, media_id in enumerate(message.media):
             if not self.db.execute(
                 "INSERT INTO message_media (message_key, ordinal, media_key) "
                 "SELECT ?, ?, media_key FROM media WHERE user_key = ? AND sha256 = ?",
                 (key, ordinal, self.user_key, bytes.fromhex(media_id)),
             ).rowcount:
-                raise InvalidArgument(
-                    "An archive must hold the media of its messages before them. Export it anew."
-                )
+                raise InvalidArgument("An archive must hold the media of its messages before them. Export it anew.")
         for ordinal, call in enumerate(message.tool_calls):
             called_at = call.called_at or message.created_at
             self._take_call(call, key, ordinal, called_at, run_key=run_key, from_history=message.from_history)
@@ -349,9 +337,7 @@ class _Intake:
 
     def _run_key(self, run_index: int | None) -> int:
         if run_index not in self._runs:
-            raise InvalidArgument(
-                f"An archive must hold run {run_index} before what it said. Export it anew."
-            )
+            raise InvalidArgument(f"An archive must hold run {run_index} before what it said. Export it anew.")
         return self._runs[run_index]
 
 

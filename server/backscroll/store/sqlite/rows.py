@@ -173,9 +173,7 @@ def look_up_session(db: sqlite3.Connection, user_key: int, ref: str) -> SessionR
 
 
 def session_by_key(db: sqlite3.Connection, session_key: int) -> SessionRow:
-    row = db.execute(
-        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.session_key = ?", (session_key,)
-    ).fetchone()
+    row = db.execute(f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.session_key = ?", (session_key,)).fetchone()
     return SessionRow._make(row)
 
 
@@ -201,7 +199,9 @@ def lineage(db: sqlite3.Connection, session: SessionRow) -> list[Stretch]:
         row = session_by_key(db, row.parent_key)
 
 
-RUN_COLUMNS = "run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, started_at, ended_at, created_at"
+RUN_COLUMNS = (
+    "run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, started_at, ended_at, created_at"
+)
 
 
 def run_of(row: Sequence[Any]) -> Run:
@@ -241,6 +241,4 @@ SUMMARY_COLUMNS = "version, summary, topics, made_by, first_seq, last_seq, diges
 
 def media_of_row(sha256: bytes, mime_type: str, size_bytes: int, url: str | None) -> Media:
     media_id = sha256.hex()
-    return Media(
-        media_id=media_id, mime_type=mime_type, size_bytes=size_bytes, uri=url or f"media://{media_id}"
-    )
+    return Media(media_id=media_id, mime_type=mime_type, size_bytes=size_bytes, uri=url or f"media://{media_id}")

@@ -36,9 +36,7 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search) -> SearchResult
     user_key = find_user(db, user_id)
     as_of = wanted.as_of
     if as_of is None:
-        (as_of,) = db.execute(
-            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'"
-        ).fetchone()
+        (as_of,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
     match = match_expression(wanted.terms)
     if user_key is None or match is None:
         return SearchResult(None if session is None else session.value(), (), 0, False, as_of)
