@@ -25,12 +25,14 @@ SUITES: Mapping[str, Callable[[Path, int], Awaitable[list[Section]]]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], metavar="SUITE", help=", ".join(SUITES))
-    parser.add_argument("--rounds", type=int, default=60, help="turns of each contender (60)")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--rounds", type=int, default=80, help="turns of each contender (80); some take fewer")
     parser.add_argument("--folder", type=Path, help="where to put the databases, to choose the disk")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md after a part of them too")
     asked = parser.parse_args()
     chosen = asked.suites or list(SUITES)
+    if unknown := set(chosen) - set(SUITES):
+        parser.error(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     console = Console()
     console.print(", ".join(versions()))
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="backscroll-bench-") as folder:

@@ -136,9 +136,7 @@ class Agno:
         from agno.run.agent import RunInput, RunOutput
         from agno.run.base import RunStatus
 
-        names = {
-            call["id"]: call["function"]["name"] for message in chat for call in message.get("tool_calls", ())
-        }
+        names = {call["id"]: call["function"]["name"] for message in chat for call in message.get("tool_calls", ())}
         return RunOutput(
             run_id=str(uuid4()),
             session_id=session_id,
@@ -148,9 +146,7 @@ class Agno:
             content=chat[-1]["content"],
             status=RunStatus.completed,
             metrics=RunMetrics(**USAGE),
-            messages=[
-                Message(**message, tool_name=names.get(message.get("tool_call_id"))) for message in chat
-            ],
+            messages=[Message(**message, tool_name=names.get(message.get("tool_call_id"))) for message in chat],
         )
 
 

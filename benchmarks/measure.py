@@ -49,15 +49,17 @@ async def in_turns(contenders: Mapping[str, Contender], *, rounds: int, warm_up:
     """Time each contender once a round; who begins changes from round to round."""
     names = list(contenders)
     taken: dict[str, list[float]] = {name: [] for name in names}
-    # What was loaded before is left out of collections: one contender's objects must not slow another.
-    gc.collect()
-    gc.freeze()
     try:
         for number in range(warm_up + rounds):
+            if number in (0, warm_up):
+                # What is loaded stays out of collections: one contender's objects must not slow another.
+                gc.collect()
+                gc.freeze()
             first = number % len(names)
             for name in names[first:] + names[:first]:
                 prepare, turn, finish = contenders[name]
                 given = prepare(number)
+                gc.collect()
                 started = time.perf_counter()
                 made = await turn(given)
                 ended = time.perf_counter()

@@ -31,9 +31,7 @@ _ENVELOPE = {
 class Server:
     """A server process, as a host starts it. It starts with the object."""
 
-    def __init__(
-        self, command: tuple[str, ...], era: Era, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: tuple[str, ...], era: Era, environment: Mapping[str, str] | None = None) -> None:
         self._era = era
         self._number = 0
         self._process = subprocess.Popen(
@@ -56,15 +54,11 @@ class Server:
         """Send a request and wait for its result; notices in between are passed over."""
         self._number += 1
         envelope = _ENVELOPE if self._era == "2026" else {}
-        self._send(
-            {"jsonrpc": "2.0", "id": self._number, "method": method, "params": {**(params or {}), **envelope}}
-        )
+        self._send({"jsonrpc": "2.0", "id": self._number, "method": method, "params": {**(params or {}), **envelope}})
         while True:
             line = self._stdout.readline()
             if not line:
-                raise RuntimeError(
-                    f"The server ended with {self._process.wait()} before it answered {method}."
-                )
+                raise RuntimeError(f"The server ended with {self._process.wait()} before it answered {method}.")
             message = json.loads(line)
             if message.get("id") == self._number:
                 if "result" not in message:

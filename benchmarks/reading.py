@@ -115,14 +115,15 @@ async def whole_session(folder: Path, rounds: int) -> Section:
             async def by_agents(_: int) -> None:
                 assert len(await agents.session.get_items()) == ITEMS_A_RUN * long
 
-            async def by_agno(agno: Agno) -> None:
+            async def by_agno(agno: Agno) -> Agno:
                 found: Any = agno.db.get_session(SESSION, user_id=USER)
                 assert len(found.get_messages()) == 4 * long
+                return agno
 
             taken = await in_turns(
                 {
                     "ours": Contender(int, ours),
-                    "agno new": Contender(lambda _: Agno(path), by_agno),
+                    "agno new": Contender(lambda _: Agno(path), by_agno, Agno.close),
                     "agno cached": Contender(lambda _: warm, by_agno),
                     "agents": Contender(int, by_agents),
                 },
@@ -155,14 +156,10 @@ async def listing(folder: Path, rounds: int) -> Section:
                 assert (await memory.list_sessions(limit=20, max_tokens=20_000)).sessions
 
             async def by_agno(_: int) -> None:
-                found: Any = agno.db.get_sessions(
-                    user_id=USER, limit=20, sort_by="updated_at", sort_order="desc"
-                )
+                found: Any = agno.db.get_sessions(user_id=USER, limit=20, sort_by="updated_at", sort_order="desc")
                 assert len(found) == 20
 
-            taken = await in_turns(
-                {"ours": Contender(int, ours), "agno": Contender(int, by_agno)}, rounds=rounds
-            )
+            taken = await in_turns({"ours": Contender(int, ours), "agno": Contender(int, by_agno)}, rounds=rounds)
     row = timed(f"20 of {SESSIONS}, ready to show", taken["ours"], "Agno", taken["agno"])
     return Section(
         "Listing sessions",

@@ -90,9 +90,7 @@ async def beside_others(folder: Path, rounds: int) -> list[Section]:
         counting = await stack.enter_async_context(backscroll_at(ours_counting))
         raw = Raw(by_hand)
         agno, agno_turn = Agno(folder / "agno.db"), Agno(folder / "agno-turn.db")
-        agents, agents_turn = (
-            OpenAIAgents(folder / f"{name}.db", SESSION) for name in ("agents", "agents-turn")
-        )
+        agents, agents_turn = (OpenAIAgents(folder / f"{name}.db", SESSION) for name in ("agents", "agents-turn"))
         disk = os.open(folder / "disk", os.O_CREAT | os.O_WRONLY, 0o600)
         stack.callback(os.close, disk)
         stack.enter_context(closing_all(raw, agno, agno_turn, agents, agents_turn))
@@ -187,4 +185,4 @@ async def beside_others(folder: Path, rounds: int) -> list[Section]:
 
 def _room(wanted: float, floor: float) -> str:
     """What a target leaves above the price of the rows themselves."""
-    return f"The target is {wanted * 1000:.2f} ms here, and the raw inserts of our rows take {floor * 1000:.2f} ms."
+    return f"The target is {wanted * 1000:.2f} ms here; raw inserts of our rows take {floor * 1000:.2f} ms."

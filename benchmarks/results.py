@@ -101,10 +101,7 @@ def write(sections: Sequence[Section], command: str, path: Path = RESULTS) -> No
             "| what | ours | theirs | ratio | target |",
             "|---|---|---|---|---|",
         ]
-        lines += [
-            f"| {row.what} | {row.ours} | {row.theirs} | {row.ratio} | {_target(row)} |"
-            for row in section.rows
-        ]
+        lines += [f"| {row.what} | {row.ours} | {row.theirs} | {row.ratio} | {_target(row)} |" for row in section.rows]
         notes = [
             *section.notes,
             *(f"Missed: {row.what}. {row.missed_by}" for row in section.rows if row.met is False),

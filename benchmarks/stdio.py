@@ -49,10 +49,7 @@ async def _of_era(era: Era, environment: dict[str, str], rounds: int) -> list[Ro
         for tool, arguments in CALLS:
             contenders[tool] = Contender(int, _calling(ours, tool, arguments))
         taken = await in_turns(contenders, rounds=rounds, warm_up=20)
-    return [
-        timed(f"`{tool}`, {era} era", taken[tool], "no-op", taken["nothing"], at_most=1.5)
-        for tool, _ in CALLS
-    ]
+    return [timed(f"`{tool}`, {era} era", taken[tool], "no-op", taken["nothing"], at_most=1.5) for tool, _ in CALLS]
 
 
 def _calling(server: Server, tool: str, arguments: dict[str, Any]) -> Any:

@@ -83,11 +83,13 @@ class Node:
         programs = json.loads((root / "package.json").read_text("utf-8"))["bin"]
         return self._run([str(root / programs[program]), *arguments], capture_output=True)
 
-    def _run(self, arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, arguments: Sequence[str], *, check: bool = False, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         # What a package starts finds this Node as well.
         path = f"{self.node.parent}{os.pathsep}{os.environ.get('PATH', '')}"
         environment = {**os.environ, "PATH": path}
-        return subprocess.run([str(self.node), *arguments], env=environment, text=True, **options)
+        return subprocess.run([str(self.node), *arguments], check=check, env=environment, text=True, **options)
 
 
 # The server
@@ -97,6 +99,7 @@ class Node:
 async def served(database: Path) -> AsyncIterator[str]:
     """The server at a URL on loopback, with a session and a summary in it."""
     import uvicorn  # noqa: PLC0415
+
     from backscroll.config import Settings  # noqa: PLC0415
     from backscroll.memory import Backscroll  # noqa: PLC0415
     from backscroll.server import opened  # noqa: PLC0415
@@ -133,9 +136,7 @@ def judged(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def suite(node: Node, url: str, revision: str, folder: Path) -> bool:
     """Run what `revision` requires; say how what applies went, and whether it went well."""
-    done = node.run(
-        CONFORMANCE, "conformance", "server", "--url", url, "--requirements", revision, "-o", str(folder)
-    )
+    done = node.run(CONFORMANCE, "conformance", "server", "--url", url, "--requirements", revision, "-o", str(folder))
     scenarios = judged(folder)
     if not scenarios:
         print(f"{revision}  FAILED: no results\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

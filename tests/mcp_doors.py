@@ -12,7 +12,6 @@ from typing import Any
 
 import mcp_types as mcp
 import tiktoken
-from fixtures.front_client import Program
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from tiktoken.load import load_tiktoken_bpe
@@ -21,6 +20,7 @@ import backscroll
 from backscroll.notices import Notices
 from backscroll.server import build_server
 from backscroll.tokens import RANKS, SPLIT
+from fixtures.front_client import Program
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -67,8 +67,9 @@ def text_of(result: mcp.CallToolResult | mcp.GetPromptResult | mcp.ReadResourceR
 def answer_of(result: mcp.CallToolResult) -> dict[str, Any]:
     """The structured content of a call that went well."""
     assert not result.is_error, text_of(result)
-    assert result.structured_content is not None
-    return result.structured_content
+    found: dict[str, Any] | None = result.structured_content
+    assert found is not None
+    return found
 
 
 def said(result: mcp.CallToolResult) -> str:

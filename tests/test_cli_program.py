@@ -32,8 +32,15 @@ def test_a_session_is_recorded_exported_imported_and_read_by_programs_of_their_o
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["list"], 0), (["-h"], 0), (["show", "nothing"], 1), (["import", "/nowhere"], 1), (["list", "--bogus"], 2), (["bogus"], 2)],
-)  # fmt: skip
+    [
+        (["list"], 0),
+        (["-h"], 0),
+        (["show", "nothing"], 1),
+        (["import", "/nowhere"], 1),
+        (["list", "--bogus"], 2),
+        (["bogus"], 2),
+    ],
+)
 def test_exit_codes_tell_well_from_failed_from_usage(database: Path, arguments: list[str], code: int) -> None:
     done = program(*arguments, env={"BACKSCROLL_DB": str(database)})
     assert done.returncode == code, done.stderr

@@ -138,7 +138,7 @@ def test_show_opens_around_a_handle(sessions: Path) -> None:
     assert [one["seq"] for one in ok_json(sessions, "show", "1.4", "-C", "0")["messages"]] == [4]
     shown = ok(sessions, "show", "#1.2")
     assert "#1.2  assistant:coder  " in shown
-    assert [line for line in shown.splitlines() if line.endswith("◀")][0].startswith("#1.2 ")
+    assert [line.split()[0] for line in shown.splitlines() if line.endswith("◀")] == ["#1.2"]
     assert not shown.startswith("#1  ")
 
 

@@ -59,7 +59,10 @@ def test_json_means_the_text_itself_and_holds_no_control_character(text: str) ->
 
 
 def listing() -> Listing:
-    rows = [("#1", Text("a title"), "9"), ("#12", "two\nlines\x1b[2J [red]x[/red]", "1,234")]
+    rows: list[tuple[str | Text, ...]] = [
+        ("#1", Text("a title"), "9"),
+        ("#12", "two\nlines\x1b[2J [red]x[/red]", "1,234"),
+    ]
     return Listing((Column("Session"), Column("Title", share=1), Column("Runs", right=True)), rows)
 
 
@@ -82,6 +85,15 @@ def test_a_terminal_gets_a_table_that_keeps_to_its_width() -> None:
         "#12      two lines␛[2J   1,234",
         "         [red]x[/red]",
     ]
+
+
+def test_a_narrow_terminal_does_without_the_columns_that_matter_least() -> None:
+    columns = (Column("Session"), Column("Title", share=1), Column("Source", needs=60))
+    shown = Listing(columns, [("#1", "a title", "api")])
+    for width, head in ((59, ["Session", "Title"]), (60, ["Session", "Title", "Source"])):
+        file = io.StringIO()
+        Console(file=file, width=width, force_terminal=True, color_system=None).print(shown)
+        assert file.getvalue().splitlines()[0].split() == head
 
 
 def test_talk_in_a_pipe_keeps_its_tabs_and_its_long_lines() -> None:

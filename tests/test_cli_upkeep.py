@@ -117,7 +117,7 @@ def test_plain_backscroll_says_what_is_there_and_what_to_do_next(sessions: Path,
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"just text, and more than a hundred bytes of it " * 4, "is not a"), (b"", ""), (None, "cannot be opened")],
+    [(b"just text, and more than a hundred bytes of it " * 4, "is not a"), (b"", ""), (None, "cannot be used")],
 )
 def test_a_file_that_is_no_database_is_one_line_and_stays_as_it_was(
     tmp_path: Path, content: bytes | None, words: str

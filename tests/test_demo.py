@@ -33,7 +33,7 @@ def test_the_shipped_talk_is_recorded_and_recalled(own_folders: Path) -> None:
         assert f"  {tool}" in done.stdout
     assert " tokens\n" in done.stdout
     assert "checks passed: 55 messages came back word for word." in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 110
+    assert max(map(len, done.stdout.splitlines())) <= 100
     assert len(done.stdout.splitlines()) < 130
     assert "\x1b" not in done.stdout
     assert list(own_folders.rglob("*")) == []

@@ -94,15 +94,20 @@ async def fill(memory: Memory) -> None:
     await memory.record_run([shown(picture())], session_id="history", run_id="r-pictures")
     await memory.update_session("history", archived=True)
 
+    # Two calls at one time, the older of which left no message.
+    ties = {"session_id": "ties", "started_at": AT, "ended_at": AT}
+    await memory.record_run(a_tool_turn(11), store_tool_messages=False, **ties)
+    await memory.record_run(a_tool_turn(12), **ties)
+
     for name in ("root", "doomed"):
         for n in range(3):
             await memory.record_run([user(f"{name} {n}"), assistant(f"yes {n}")], session_id=name)
-    await memory.fork_session("#4.2", new_session_id="root/a", title="Fork A")
+    await memory.fork_session("#5.2", new_session_id="root/a", title="Fork A")
     await memory.record_run([user("a goes on"), assistant("so it does")], session_id="root/a")
     await memory.fork_session("root/a", new_session_id="root/a/b")
-    await memory.fork_session("#5.4", new_session_id="heir?")
+    await memory.fork_session("#6.4", new_session_id="heir?")
     await memory.record_run([user("heir goes on"), assistant("on")], session_id="heir?")
-    await memory.fork_session("#5.6", new_session_id="the heir")
+    await memory.fork_session("#6.6", new_session_id="the heir")
     await memory.delete_session("doomed", forks="keep")
 
 
@@ -169,7 +174,7 @@ async def test_what_fill_makes_has_one_of_everything(memory: Memory) -> None:
     assert any(run.get("dropped") for run in runs)
     assert any(run.get("parent_run_id") for run in runs)
     assert {run["status"] for run in runs} >= {"running", "error", "completed"}
-    assert len(rows_of(text, "tool_call")) == 3
+    assert len(rows_of(text, "tool_call")) == 4
     assert len(rows_of(text, "summary")) == 2
     # Three messages show pictures; each picture is there once.
     assert len(rows_of(text, "media")) == 2
@@ -292,7 +297,7 @@ async def test_what_was_deleted_stays_so_until_it_is_restored(memory: Memory) ->
     assert (restored.sessions, restored.deleted, restored.failed) == (4, 0, ())
     assert texts(await memory.get_messages_for_session("root/a/b"))[-1] == "so it does"
     # They are other sessions to whoever remembers their numbers.
-    assert min([(await memory.get_session(name)).number for name in ("plain", "root")]) > 9
+    assert min([(await memory.get_session(name)).number for name in ("plain", "root")]) > 10
     assert (await imported(memory, text)).failed == ()
 
 
@@ -352,6 +357,35 @@ async def test_a_title_given_here_outlives_an_older_one(memory: Memory, other: M
     assert summary is not None
     assert (summary.summary, summary.stale) == ("My words.", True)
     assert (await imported(other, text)).runs == 0
+
+
+async def test_what_is_here_and_not_in_the_file_is_not_lost(memory: Memory, other: Memory) -> None:
+    await fill(memory)
+    await imported(other, await exported(memory))
+    await memory.update_session("history", title="Newer")
+    before = await exported(other)
+    header, head, *lines = (await exported(memory, "history")).splitlines(keepends=True)
+    gone = next(n for n, line in enumerate(lines) if '"from_history":true' in line)
+    told = json.loads(head)
+    shorter = json.dumps(told | {"messages": told["messages"] - 1}) + "\n"
+    report = await imported(other, header + shorter + "".join(lines[:gone] + lines[gone + 1 :]))
+    assert [failure.line for failure in report.failed] == [2]
+    assert await exported(other) == before
+
+
+async def test_a_fork_goes_with_its_parent_unless_it_is_here(memory: Memory, other: Memory) -> None:
+    await fill(memory)
+    text = await exported(memory)
+    await imported(other, await exported(memory, "root"))
+    await other.delete_session("root")
+    report = await imported(other, text)
+    assert (report.deleted, report.failed) == (3 + 1, ())
+    assert "root/a" not in {row["session_id"] for row in rows_of(await exported(other), "session")}
+    await memory.delete_session("root", forks="keep")
+    kept = await exported(memory)
+    report = await imported(memory, text)
+    assert (report.deleted, report.sessions, report.failed) == (3, 0, ())
+    assert await exported(memory) == kept
 
 
 async def test_a_session_that_went_on_differently_is_left_as_it_is(memory: Memory, other: Memory) -> None:

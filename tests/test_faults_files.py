@@ -31,7 +31,9 @@ async def refused(url: str, words: str) -> None:
     assert "\n" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"\0" * 5000, b"SQLite format 3\0" + b"x" * 5000, b"x"])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 100, b"\0" * 5000, b"SQLite format 3\0" + b"x" * 5000, b"x"]
+)
 async def test_a_file_that_is_no_database_is_left_as_it_is(url: str, database: Path, content: bytes) -> None:
     database.write_bytes(content)
     await refused(url, "not a SQLite database|damaged|cannot be used|another program")
@@ -346,5 +348,3 @@ async def test_a_store_that_is_closed_says_so(url: str) -> None:
         await store.session("ada", "s")
     with pytest.raises(StoreUnusable, match="not open"):
         await memory.list_sessions()
-
-

@@ -66,9 +66,7 @@ async def killed(url: str, database: Path, times: int, seed: int) -> None:
     chance = random.Random(seed)
     acknowledged: set[str] = set()
     for n in range(times):
-        acknowledged.update(
-            await asyncio.to_thread(acknowledged_before_kill, url, "s", f"k{n}", chance.randint(1, 12))
-        )
+        acknowledged.update(await asyncio.to_thread(acknowledged_before_kill, url, "s", f"k{n}", chance.randint(1, 12)))
         async with backscroll.open(url, user_id="ada") as memory:
             told = await memory.get_messages_for_session("s")
             runs = await memory.get_runs("s")

@@ -281,7 +281,24 @@ HIDDEN = [f"xqz{part}word" for part in ("text", "title", "state", "meta", "run",
 
 
 async def record_hidden(memory: Memory) -> None:
-    text, title, state, meta, run, summary, topic, args, answer, payload, thought, project, agent, media, fork, opening = HIDDEN
+    (
+        text,
+        title,
+        state,
+        meta,
+        run,
+        summary,
+        topic,
+        args,
+        answer,
+        payload,
+        thought,
+        project,
+        agent,
+        media,
+        fork,
+        opening,
+    ) = HIDDEN
     await memory.record_run(
         [
             user(f"{opening} please"),

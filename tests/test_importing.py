@@ -47,6 +47,7 @@ def an_answer(n: int, *blocks: dict[str, Any], message_id: str | None = None, **
         "model": "shed-1",
         "content": list(blocks),
         "stop_reason": stop_reason,
+        "usage": {"input_tokens": 5, "output_tokens": n},
     }
     return a_line(n, "assistant", message, **more)
 
@@ -93,15 +94,11 @@ async def everything(memory: Memory) -> list[dict[str, Any]]:
     await export_jsonl(memory, None, lines.append)
     rows = [json.loads(line) for line in lines]
     for row in rows:
-        row.pop(
-            "updated_at" if row["type"] == "session" else "created_at" if row["type"] == "run" else "", None
-        )
+        row.pop("updated_at" if row["type"] == "session" else "created_at" if row["type"] == "run" else "", None)
     return rows
 
 
-async def test_an_import_records_every_message_once_however_often_it_runs(
-    memory: Memory, tmp_path: Path
-) -> None:
+async def test_an_import_records_every_message_once_however_often_it_runs(memory: Memory, tmp_path: Path) -> None:
     shutil.copytree(FIXTURES, tmp_path / "projects")
     first = await import_paths(memory, [tmp_path / "projects"])
     rows = await everything(memory)
@@ -192,9 +189,7 @@ async def test_what_grew_is_read_from_where_reading_stopped(memory: Memory, tmp_
     assert 0 < report.bytes_read < size / 10
 
 
-async def test_a_file_that_is_another_one_now_is_read_from_its_beginning(
-    memory: Memory, tmp_path: Path
-) -> None:
+async def test_a_file_that_is_another_one_now_is_read_from_its_beginning(memory: Memory, tmp_path: Path) -> None:
     path = write(tmp_path / "chat.jsonl", turns(30))
     await import_paths(memory, [path])
     write(path, turns(2, session="s-2"))
@@ -327,9 +322,7 @@ async def test_the_format_may_be_named(memory: Memory, tmp_path: Path) -> None:
         await import_paths(memory, [Path("-")], format="claude-code")
 
 
-async def test_standard_input_takes_an_export(
-    app: backscroll.Backscroll, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_standard_input_takes_an_export(app: backscroll.Backscroll, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = app.memory("ada"), app.memory("bob")
     await import_paths(here, [EVERY_TURN])
     lines: list[str] = []
@@ -375,9 +368,7 @@ async def test_an_older_state_of_a_file_takes_nothing_back(memory: Memory, tmp_p
     ]
     await import_paths(memory, [write(tmp_path / "new.jsonl", lines)])
     rows = await everything(memory)
-    older = [
-        run for batch in claude_code.read(write(tmp_path / "old.jsonl", lines[:2]), 0) for run in batch.runs
-    ]
+    older = [run for batch in claude_code.read(write(tmp_path / "old.jsonl", lines[:2]), 0) for run in batch.runs]
     (recorded,) = await memory.record(older, imported=True)
     assert recorded.duplicate
     assert await everything(memory) == rows

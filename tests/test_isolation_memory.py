@@ -112,7 +112,9 @@ async def test_writing_under_the_same_ids_leaves_the_other_alone(ada: Memory, bo
     await bob.update_session("shared", title="bobword", state={"x": 1}, metadata={"y": 2}, archived=True)
     await bob.summarize_session("shared", summary="bobword anew")
     await bob.fork_session("#1.4", new_session_id="fork")
-    await bob.record([NewRun(messages=(NewMessage(role="user", text="hi"),), session_id="shared", source="x")], imported=True)
+    await bob.record(
+        [NewRun(messages=(NewMessage(role="user", text="hi"),), session_id="shared", source="x")], imported=True
+    )
     assert await everything(ada) == before
 
 

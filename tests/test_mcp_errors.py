@@ -9,15 +9,15 @@ import anyio
 import anyio.lowlevel
 import mcp_types as mcp
 import pytest
-from builders import a_tool_turn, a_turn
-from fixtures.front_client import ENVELOPE, INITIALIZE, notice, request
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_doors import ERAS, answer_of, attached, complaint, said, the_server
 
 import backscroll
 from backscroll.notices import Notices
 from backscroll.server import build_server
+from builders import a_tool_turn, a_turn
+from fixtures.front_client import ENVELOPE, INITIALIZE, notice, request
+from mcp_doors import ERAS, answer_of, attached, complaint, said, the_server
 
 eras = pytest.mark.parametrize("era", ERAS)
 
@@ -135,7 +135,12 @@ async def test_reading_can_be_cancelled_anywhere(app: backscroll.Backscroll, era
     async with attached(app, era) as client:
         for steps in range(0, 40, 4):
             async with anyio.create_task_group() as tasks:
-                for name in ("search_session_history", "get_chat_history", "get_tool_call_history", "get_session_context"):
+                for name in (
+                    "search_session_history",
+                    "get_chat_history",
+                    "get_tool_call_history",
+                    "get_session_context",
+                ):
                     tasks.start_soon(client.call_tool, name, {})
                 tasks.start_soon(client.read_resource, "session://s/transcript")
                 for _ in range(steps):

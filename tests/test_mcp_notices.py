@@ -12,14 +12,14 @@ import anyio
 import mcp_types as mcp
 import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream
-from builders import a_turn
 from mcp.client.client import Client
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
-from mcp_doors import ERAS, answer_of, attached, environment, over_stdio, said
 
 import backscroll
 from backscroll.notices import Notices
 from backscroll.server import build_server
+from builders import a_turn
+from mcp_doors import ERAS, answer_of, attached, environment, over_stdio, said
 
 pytestmark = pytest.mark.filterwarnings("ignore:resources/.*subscribe is removed")
 eras = pytest.mark.parametrize("era", ERAS)
@@ -185,7 +185,10 @@ async def test_another_users_changes_are_not_told(app: backscroll.Backscroll, er
         await bob.record_run(a_turn(), session_id="bobs")
         await bob.summarize_session("s", summary="Bob's.")
         await by_another_process(
-            url, "bob", ("update_session", {"session_id": "s", "title": "Bob's"}), ("delete_session", {"session_id": "bobs"})
+            url,
+            "bob",
+            ("update_session", {"session_id": "s", "title": "Bob's"}),
+            ("delete_session", {"session_id": "bobs"}),
         )
         # Ada's own change comes behind all of Bob's; nothing came before it.
         await ada.update_session("s", title="Ada's")

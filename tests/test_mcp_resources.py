@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import mcp_types as mcp
 import pytest
-from builders import PNG, a_tool_turn, a_turn, assistant, picture, user
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_doors import ERAS, attached, over_stdio, text_of
 
 import backscroll
+from builders import PNG, a_tool_turn, a_turn, assistant, picture, user
+from mcp_doors import ERAS, attached, over_stdio, text_of
 
 eras = pytest.mark.parametrize("era", ERAS)
 
@@ -78,7 +78,9 @@ async def test_every_template_opens(app: backscroll.Backscroll, era: str) -> Non
             assert (session["session_id"], session["session"], session["title"]) == ("s", "#1", "Pictures")
             assert (session["state"], session["metadata"]) == ({"seen": 1}, {"mood": "calm"})
             assert session["metrics"]["input_tokens"] == 3
-            assert [(run["run_index"], run["agent"], run["status"]) for run in session["runs"]] == [(1, "painter", "completed")]
+            assert [(run["run_index"], run["agent"], run["status"]) for run in session["runs"]] == [
+                (1, "painter", "completed")
+            ]
             summary = text_of(await client.read_resource(f"session://{name}/summary"))
             assert "A kettle was seen." in summary and "kettles" in summary and "Pictures" in summary
             transcript = text_of(await client.read_resource(f"session://{name}/transcript"))
@@ -201,7 +203,9 @@ async def test_summarize_leads_to_the_tool(app: backscroll.Backscroll, era: str)
         assert 'summarize_session(session_id="#1"' in text
         assert "Matter 7 is fine." in text
         # What it leads to works as it stands there.
-        result = await client.call_tool("summarize_session", {"session_id": "#1", "summary": "Done.", "topics": ["seven"]})
+        result = await client.call_tool(
+            "summarize_session", {"session_id": "#1", "summary": "Done.", "topics": ["seven"]}
+        )
         assert not result.is_error
 
 
@@ -225,7 +229,9 @@ async def test_a_wrong_prompt_or_argument_is_refused(app: backscroll.Backscroll,
 # Completion
 
 
-async def completed(client: Client, typed: str, *, template: str | None = None, argument: str | None = None) -> list[str]:
+async def completed(
+    client: Client, typed: str, *, template: str | None = None, argument: str | None = None
+) -> list[str]:
     ref: mcp.PromptReference | mcp.ResourceTemplateReference = mcp.PromptReference(name="resume")
     if template is not None:
         ref = mcp.ResourceTemplateReference(uri=template)
@@ -284,14 +290,22 @@ async def test_over_stdio_resources_and_prompts_are_the_same(
     app: backscroll.Backscroll, era: str, database: Path
 ) -> None:
     memory = app.memory("ada")
-    await memory.record_run([user("Look", content=[picture()]), assistant("A kettle.")], session_id="a/b é", title="Pictures")
+    await memory.record_run(
+        [user("Look", content=[picture()]), assistant("A kettle.")], session_id="a/b é", title="Pictures"
+    )
     await memory.summarize_session("a/b é", summary="A kettle was seen.")
     (media,) = (await memory.get_message("a/b é", 1)).media
     async with attached(app, era) as here, over_stdio(database, era, "--user", "ada") as there:
         assert await here.list_resources() == await there.list_resources()
         assert await here.list_resource_templates() == await there.list_resource_templates()
         assert await here.list_prompts() == await there.list_prompts()
-        for uri in ["sessions://recent", "session://a%2Fb%20%C3%A9", "session://%231/summary", "session://%231/transcript", media.uri]:
+        for uri in [
+            "sessions://recent",
+            "session://a%2Fb%20%C3%A9",
+            "session://%231/summary",
+            "session://%231/transcript",
+            media.uri,
+        ]:
             mine, theirs = await here.read_resource(uri), await there.read_resource(uri)
             assert mine.contents == theirs.contents
         assert (await refused(there, "session://nobody")).data == {"uri": "session://nobody"}

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import a_turn, assistant, user
-from mcp_doors import ERAS, SHARED, answer_of, attached, complaint, over_stdio, said, the_server
 
 import backscroll
+from builders import a_turn, assistant, user
+from mcp_doors import ERAS, SHARED, answer_of, attached, complaint, over_stdio, said, the_server
 
 PAYLOADS = SHARED / "samples" / "payloads"
 eras = pytest.mark.parametrize("era", ERAS)
@@ -36,10 +36,14 @@ def payload(host: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def meta_of(lines: list[dict[str, Any]]) -> dict[str, Any]:
+def meta_with(keys: dict[str, Any]) -> Any:
+    """Request metadata as the client takes it, which knows only the protocol's own keys."""
+    return keys
+
+
+def meta_of(lines: list[dict[str, Any]]) -> Any:
     (params,) = [line["recv"]["params"] for line in lines if line.get("recv", {}).get("method") == "tools/call"]
-    meta: dict[str, Any] = params["_meta"]
-    return meta
+    return {name: value for name, value in params["_meta"].items() if name != "progressToken"}
 
 
 async def a_past(memory: backscroll.Memory) -> None:
@@ -67,7 +71,7 @@ async def test_what_hosts_send_names_the_session(
     lines = payload(host)
     for name, value in lines[0]["env"].items():
         monkeypatch.setenv(name, value)
-    meta = {name: value for name, value in meta_of(lines).items() if name != "progressToken"}
+    meta = meta_of(lines)
     await a_past(app.memory("ada"))
     async with attached(app, era) as client:
         for name in LEFT_OUT:
@@ -103,9 +107,7 @@ async def test_what_hosts_send_names_the_session(
     ],
 )
 @eras
-async def test_metadata_alone_is_enough(
-    app: backscroll.Backscroll, era: str, meta: dict[str, Any], expected: str
-) -> None:
+async def test_metadata_alone_is_enough(app: backscroll.Backscroll, era: str, meta: Any, expected: str) -> None:
     await a_past(app.memory("ada"))
     async with attached(app, era) as client:
         result = await client.call_tool("get_session_context", {"format": "json"}, meta=meta)
@@ -119,7 +121,7 @@ async def test_a_request_tells_more_than_the_environment(
     monkeypatch.setenv("CLAUDE_CODE_SESSION_ID", CLAUDE)
     await a_past(app.memory("ada"))
     async with attached(app, era) as client:
-        result = await client.call_tool("get_chat_history", {"format": "json"}, meta={"threadId": CODEX})
+        result = await client.call_tool("get_chat_history", {"format": "json"}, meta=meta_with({"threadId": CODEX}))
         assert answer_of(result)["session_id"] == CODEX
 
 
@@ -164,7 +166,7 @@ async def test_with_nothing_recorded_it_says_what_to_do(app: backscroll.Backscro
 @eras
 async def test_record_run_goes_to_the_hosts_session(app: backscroll.Backscroll, era: str) -> None:
     async with attached(app, era) as client:
-        meta = {"threadId": CODEX}
+        meta = meta_with({"threadId": CODEX})
         first = answer_of(await client.call_tool("record_run", {"messages": a_turn()}, meta=meta))
         again = answer_of(await client.call_tool("record_run", {"messages": a_turn()}, meta=meta))
         named = answer_of(await client.call_tool("record_run", {"messages": a_turn(), "session_id": "n"}, meta=meta))
@@ -181,12 +183,12 @@ async def test_the_current_session_is_not_the_past(app: backscroll.Backscroll, e
     await a_past(app.memory("ada"))
     async with attached(app, era) as client:
 
-        async def found(meta: dict[str, Any] | None, **arguments: Any) -> list[str]:
+        async def found(meta: Any, **arguments: Any) -> list[str]:
             asked = {**arguments, "format": "json"}
             answer = answer_of(await client.call_tool("search_session_history", asked, meta=meta))
             return [one["session_id"] for one in answer.get("hits", answer.get("sessions", []))]
 
-        here = {"threadId": "newest"}
+        here = meta_with({"threadId": "newest"})
         assert await found(None, num_history_sessions=2) == ["newest", "widget"]
         assert await found(here, num_history_sessions=2) == ["widget", VSCODE]
         assert set(await found(here, num_history_sessions=2, query="kettle")) == {"widget", VSCODE}
@@ -202,11 +204,13 @@ async def test_the_current_session_is_not_the_past(app: backscroll.Backscroll, e
 @eras
 async def test_search_listing_and_calls_take_all_sessions(app: backscroll.Backscroll, era: str) -> None:
     await a_past(app.memory("ada"))
-    meta = {"threadId": CODEX}
+    meta = meta_with({"threadId": CODEX})
     async with attached(app, era) as client:
         listed = answer_of(await client.call_tool("list_sessions", {"format": "json"}, meta=meta))
         assert len(listed["sessions"]) == 5
-        hits = answer_of(await client.call_tool("search_session_history", {"query": "kettle", "format": "json"}, meta=meta))
+        hits = answer_of(
+            await client.call_tool("search_session_history", {"query": "kettle", "format": "json"}, meta=meta)
+        )
         assert len({hit["session_id"] for hit in hits["hits"]}) == 5
 
 
@@ -244,7 +248,7 @@ async def test_over_stdio_environment_and_metadata_are_heard(
     async with over_stdio(database, era, "--user", "ada", env=env) as client:
         result = await client.call_tool("get_chat_history", {"format": "json"})
         assert answer_of(result)["session_id"] == CLAUDE
-        result = await client.call_tool("get_chat_history", {"format": "json"}, meta={"threadId": CODEX})
+        result = await client.call_tool("get_chat_history", {"format": "json"}, meta=meta_with({"threadId": CODEX}))
         assert answer_of(result)["session_id"] == CODEX
         messages = [user("Hello"), assistant("Hi")]
         receipt = answer_of(await client.call_tool("record_run", {"messages": messages}))

@@ -8,11 +8,11 @@ import mcp_types as mcp
 import pytest
 from jsonschema import Draft202012Validator
 from mcp.shared.exceptions import MCPError
-from mcp_doors import ERAS, READING, WRITING, answer_of, attached, complaint, over_stdio, said, tokens_in
 
 import backscroll
 from backscroll import Memory
 from builders import a_tool_turn, a_turn
+from mcp_doors import ERAS, READING, WRITING, answer_of, attached, complaint, over_stdio, said, tokens_in
 
 pytestmark = pytest.mark.parametrize("era", ERAS)
 
@@ -32,7 +32,8 @@ async def test_a_profile_lists_its_tools_within_their_weight(
     tools = await definitions(app, era, profile=profile)
     assert tuple(tools) == names
     weighed = [
-        {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema} for tool in tools.values()
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
+        for tool in tools.values()
     ]
     assert tokens_in(json.dumps(weighed)) <= most
 
@@ -52,7 +53,10 @@ async def test_annotations_are_truthful(app: backscroll.Backscroll, era: str) ->
     hints = {name: tool.annotations for name, tool in tools.items()}
     assert all(hint is not None for hint in hints.values())
     assert {name for name, hint in hints.items() if hint and hint.read_only_hint} == set(READING)
-    assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {"update_session", "delete_session"}
+    assert {name for name, hint in hints.items() if hint and hint.destructive_hint} == {
+        "update_session",
+        "delete_session",
+    }
     idempotent = {name for name, hint in hints.items() if hint and hint.idempotent_hint}
     assert idempotent == {*READING, "update_session", "delete_session"}
     assert not any(hint.open_world_hint for hint in hints.values() if hint)
@@ -279,7 +283,10 @@ async def test_over_stdio_the_tools_are_the_same(app: backscroll.Backscroll, era
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("search_session_history", {"query": "hi", "session_id": "", "since": "", "cursor": "", "role": "", "format": ""}),
+        (
+            "search_session_history",
+            {"query": "hi", "session_id": "", "since": "", "cursor": "", "role": "", "format": ""},
+        ),
         ("get_session_context", {"session_id": "", "agent": None}),
         ("get_tool_call_history", {"status": "", "query": ""}),
         ("record_run", {"messages": [], "session_id": "", "parent_run_id": "", "started_at": "", "status": ""}),

@@ -63,10 +63,14 @@ def turns(draw: st.DrawFn) -> list[dict[str, Any]]:
     messages = [user(draw(TEXTS))]
     for _ in range(draw(st.integers(0, 3))):
         ids = [f"{'call_' if n % 2 else ''}{n}" for n in itertools.islice(_ids, draw(st.integers(1, 3)))]
-        messages.append(assistant(draw(TEXTS), *(call(i, draw(st.sampled_from(["bash", "grep"])), draw(TEXTS)) for i in ids)))
+        messages.append(
+            assistant(draw(TEXTS), *(call(i, draw(st.sampled_from(["bash", "grep"])), draw(TEXTS)) for i in ids))
+        )
         messages += [result(i, draw(TEXTS)) for i in ids[: draw(st.integers(0, len(ids)))]]
     if draw(st.booleans()):
-        messages.append({"role": "user", "content": [picture(draw(st.binary(min_size=1, max_size=9)))] * draw(st.integers(1, 3))})
+        messages.append(
+            {"role": "user", "content": [picture(draw(st.binary(min_size=1, max_size=9)))] * draw(st.integers(1, 3))}
+        )
     return [*messages, assistant(draw(TEXTS))]
 
 
@@ -140,7 +144,12 @@ async def test_a_bigger_budget_never_gives_less(memory: Memory, name: str, form:
     for n in range(12):
         long = f"word {n} is here. " * (3 ** (n % 7))
         await memory.record_run(
-            [user(long), assistant("Trying.", call(f"c{n}", "bash", long)), result(f"c{n}", long), assistant(f"done {n}")],
+            [
+                user(long),
+                assistant("Trying.", call(f"c{n}", "bash", long)),
+                result(f"c{n}", long),
+                assistant(f"done {n}"),
+            ],
             session_id=f"s{n % 3}",
         )
     before = 0

@@ -34,8 +34,14 @@ async def everything(memory: Memory, first: ChatPage, form: Any, max_tokens: int
     """A page and all pages that the cursors in its cuts and at its ends lead to."""
     found, seen = [first], set()
     for page in found:
-        cuts = [words for line in page.messages for words in (line.cut, *(made.cut for made in line.tool_calls)) if words]
-        for cursor in (page.previous_cursor, page.next_cursor, *(name for words in cuts for name in CUT.findall(words))):
+        cuts = [
+            words for line in page.messages for words in (line.cut, *(made.cut for made in line.tool_calls)) if words
+        ]
+        for cursor in (
+            page.previous_cursor,
+            page.next_cursor,
+            *(name for words in cuts for name in CUT.findall(words)),
+        ):
             if cursor is not None and cursor not in seen:
                 seen.add(cursor)
                 found.append(await memory.get_chat_history(cursor=cursor, format=form, max_tokens=max_tokens))
@@ -53,8 +59,16 @@ def unread(whole: list[Message], pages: list[ChatPage]) -> list[str]:
             pieces += [(str(c.arguments or ""), 0, n) for n, c in enumerate(line.tool_calls)]
             for piece, offset, n in pieces:
                 # A page inside a text does not say whether that is the message's own or a call's.
-                names = [f"call {n}"] if n is not None else ["text"] if not offset else ["text", "call 0", "call 1", "call 2"]
-                places = [(line.seq, name) for name in names if texts.get((line.seq, name), "")[offset:].startswith(piece)]
+                names = (
+                    [f"call {n}"]
+                    if n is not None
+                    else ["text"]
+                    if not offset
+                    else ["text", "call 0", "call 1", "call 2"]
+                )
+                places = [
+                    (line.seq, name) for name in names if texts.get((line.seq, name), "")[offset:].startswith(piece)
+                ]
                 assert places, (line.ref, offset, piece[:80])
                 for place in places:
                     read[place].update(range(offset, offset + len(piece)))
@@ -100,11 +114,16 @@ async def test_around_a_message_both_ways_lead_to_all(memory: Memory, form: Any,
     assert seqs == list(range(1, 61))
 
 
-@pytest.mark.parametrize("filters", [{"agent": "left"}, {"include_tool_messages": False}, {"num_history_runs": 4}, {"unique": False}])
+@pytest.mark.parametrize(
+    "filters", [{"agent": "left"}, {"include_tool_messages": False}, {"num_history_runs": 4}, {"unique": False}]
+)
 async def test_cursors_keep_to_the_filters(memory: Memory, filters: dict[str, Any]) -> None:
     for n in range(12):
         await memory.record_run(
-            a_tool_turn(n), session_id="s", agent="left" if n % 2 else "right", status="error" if n == 10 else "completed"
+            a_tool_turn(n),
+            session_id="s",
+            agent="left" if n % 2 else "right",
+            status="error" if n == 10 else "completed",
         )
     whole = await memory.get_chat_history("s", max_tokens=20_000, **filters)
     page = await memory.get_chat_history("s", max_tokens=300, **filters)
@@ -137,7 +156,9 @@ async def test_a_message_of_10_mb_is_read_to_its_end(memory: Memory, form: Any) 
 
 
 SCRAPS = st.sampled_from(["word ", "日本", '"\\', "\n", "é", "x" * 50, " " * 20])
-LONG = st.builds(lambda scraps, n: "".join(scraps) * n, st.lists(SCRAPS, min_size=1, max_size=4), st.sampled_from([1, 2, 60, 150]))
+LONG = st.builds(
+    lambda scraps, n: "".join(scraps) * n, st.lists(SCRAPS, min_size=1, max_size=4), st.sampled_from([1, 2, 60, 150])
+)
 
 
 @given(
@@ -153,7 +174,10 @@ def test_cursors_lead_to_every_text_and_its_pieces_join(
     sent: list[dict[str, Any]] = []
     for asked, calls, answer in said:
         ids = [str(next(_ids)) for _ in calls]
-        sent += [user(asked), assistant(answer, *(call(i, "f", given) for i, (given, _) in zip(ids, calls, strict=True)))]
+        sent += [
+            user(asked),
+            assistant(answer, *(call(i, "f", given) for i, (given, _) in zip(ids, calls, strict=True))),
+        ]
         sent += [result(i, told) for i, (_, told) in zip(ids, calls, strict=True)]
 
     async def read() -> None:
@@ -170,7 +194,8 @@ async def test_calls_are_told_newest_first_each_once(memory: Memory, form: str) 
     for n in range(10):
         made = [call(f"{n}.{i}", "bash", f"arguments {n}.{i}") for i in range(3)]
         await memory.record_run(
-            [user("go"), assistant("", *made), *(result(f"{n}.{i}", f"result {n}.{i}") for i in range(3))], session_id=f"s{n % 2}"
+            [user("go"), assistant("", *made), *(result(f"{n}.{i}", f"result {n}.{i}") for i in range(3))],
+            session_id=f"s{n % 2}",
         )
     told = []
     async for page in pages(memory.get_tool_call_history, form, max_tokens=300):
@@ -200,7 +225,11 @@ async def test_hits_are_told_each_once_whatever_is_added(memory: Memory, form: s
     for n in range(25):
         await memory.record_run([user(f"the fox number {n}" + " jumps" * (n % 5))], session_id=f"s{n % 4}")
     refs = []
-    async for page in pages(lambda **more: memory.search_session_history(**({} if "cursor" in more else {"query": "fox"}), **more), form, **how):
+    async for page in pages(
+        lambda **more: memory.search_session_history(**({} if "cursor" in more else {"query": "fox"}), **more),
+        form,
+        **how,
+    ):
         refs += [hit.ref for hit in page.hits]
         assert page.total == 25
         await memory.record_run([user("fox fox fox")], session_id="late")
@@ -275,7 +304,18 @@ async def test_a_cursor_of_another_tool_user_or_making_is_refused(memory: Memory
                     await other_read(cursor=cursor)
         with pytest.raises(InvalidArgument, match="cursor"):
             await getattr(theirs, read.__name__)(cursor=cursor)
-        made_up = ["", "x", "=" * 8, "é", "a" * 9_000, cursor[:-1], cursor + "A", cursor[::-1], cursor.swapcase(), f" {cursor}"]
+        made_up = [
+            "",
+            "x",
+            "=" * 8,
+            "é",
+            "a" * 9_000,
+            cursor[:-1],
+            cursor + "A",
+            cursor[::-1],
+            cursor.swapcase(),
+            f" {cursor}",
+        ]
         for n in range(len(cursor)):
             made_up.append(cursor[:n] + ("A" if cursor[n] != "A" else "B") + cursor[n + 1 :])
         for bad in made_up:

@@ -106,9 +106,7 @@ async def test_private_text_never_reaches_the_file(memory: Memory, database: Pat
         metadata={"a": {"b": [hidden]}},
         state={"a": hidden},
     )
-    await memory.record_run(
-        [assistant("half of it <private>" + WORD)], session_id="t", run_id="t", status="running"
-    )
+    await memory.record_run([assistant("half of it <private>" + WORD)], session_id="t", run_id="t", status="running")
     await memory.record_run([assistant(f"half of it {hidden} and on")], session_id="t", run_id="t", status="running")
     await memory.update_session("s", title=hidden, state={"b": hidden}, metadata={"c": [hidden]})
     await memory.summarize_session("s", summary=f"sum {hidden}", topics=[hidden])
@@ -125,11 +123,20 @@ def hiding_places(data: bytes) -> list[dict[str, Any]]:
         {"role": "user", "content": [picture(data), {"type": "image", "source": {"type": "odd", "data": encoded}}]},
         {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": encoded, "format": "wav"}}]},
         {"role": "user", "content": f"see data:image/png;base64,{encoded} and img={encoded}"},
-        {"role": "user", "content": [{"type": "hologram", "bytes": encoded}], "images": [{"content": encoded}], "x": [encoded]},
+        {
+            "role": "user",
+            "content": [{"type": "hologram", "bytes": encoded}],
+            "images": [{"content": encoded}],
+            "x": [encoded],
+        },
         assistant("", call("c1", "draw", json.dumps({"canvas": encoded}))),
         result("c1", json.dumps({"content": [{"type": "image", "data": encoded}]})),
         assistant("", call("c2", "shot", {"at": wrapped})),
-        {"role": "tool", "tool_call_id": "c2", "content": [{"type": "image", "data": encoded, "mimeType": "image/png"}]},
+        {
+            "role": "tool",
+            "tool_call_id": "c2",
+            "content": [{"type": "image", "data": encoded, "mimeType": "image/png"}],
+        },
         assistant(f"```\n{wrapped}\n```", call("c3"), reasoning_content=encoded),
         result("c3", base64.urlsafe_b64encode(data).decode() + "tail"),
     ]
@@ -202,7 +209,9 @@ async def test_without_tool_messages_no_argument_and_no_result_is_in_the_file(me
     assert (left.tool_name, left.arguments, left.result, left.status) == ("grep", None, None, "ok")
 
 
-async def test_without_tool_messages_an_answer_that_comes_to_call_a_tool_goes_too(memory: Memory, database: Path) -> None:
+async def test_without_tool_messages_an_answer_that_comes_to_call_a_tool_goes_too(
+    memory: Memory, database: Path
+) -> None:
     how: dict[str, Any] = {"session_id": "s", "run_id": "r", "status": "running", "store_tool_messages": False}
     await memory.record_run([user("go"), assistant("plannedword")], **how)
     grown = [user("go"), assistant("plannedword so", call("c", "grep", "argumentword")), result("c", "resultword")]
@@ -228,7 +237,9 @@ async def test_policies_are_settings_that_an_argument_overrides(url: str, tokens
     assert (by_argument.scrubbed.media, by_argument.scrubbed.tool_messages) == (0, 0)
 
 
-@pytest.mark.parametrize("name", ["search_session_history", "mcp__backscroll__get_chat_history", "backscroll_list_sessions"])
+@pytest.mark.parametrize(
+    "name", ["search_session_history", "mcp__backscroll__get_chat_history", "backscroll_list_sessions"]
+)
 async def test_what_was_recalled_is_not_recorded_again(memory: Memory, name: str) -> None:
     page = f"[history ab] {FENCE_SENTENCE}\n#1.1 {WORD}\n[/history ab]"
     await memory.record_run([assistant(None, call("c", name, '{"query":"x"}')), result("c", page)], session_id="s")

@@ -12,7 +12,13 @@ from builders import a_tool_turn, a_turn, assistant, call, result, texts, user
 
 
 async def test_what_was_said_comes_back_byte_for_byte(memory: Memory) -> None:
-    said = ["  leading and trailing \t\r\n", "naïve e\u0301 日本語 👩‍👩‍👧", "a\u2028b\u0085c", '{"json": "in text"}', ""]
+    said = [
+        "  leading and trailing \t\r\n",
+        "naïve e\u0301 日本語 👩‍👩‍👧",
+        "a\u2028b\u0085c",
+        '{"json": "in text"}',
+        "",
+    ]
     for text in said:
         await memory.record_run([user(text), assistant(text)], session_id="s")
     kept = texts(await memory.get_messages_for_session("s"))
@@ -205,7 +211,13 @@ async def test_status_and_metrics_of_a_running_run_are_brought_up_to_date(memory
     sent = a_turn()
     await memory.record_run(sent, session_id="s", run_id="r", status="running")
     updated = await memory.record_run(
-        sent, session_id="s", run_id="r", status="error", model="m2", metrics={"total_tokens": 9}, metadata={"why": "time"}
+        sent,
+        session_id="s",
+        run_id="r",
+        status="error",
+        model="m2",
+        metrics={"total_tokens": 9},
+        metadata={"why": "time"},
     )
     assert (updated.recorded, updated.duplicate) == (0, False)
     (run,) = await memory.get_runs("s")

@@ -29,7 +29,9 @@ MESSAGES = st.one_of(
     st.builds(lambda text: {"role": "user", "content": text}, TEXTS),
     st.builds(lambda text: {"role": "system", "content": text}, TEXTS),
     st.builds(
-        lambda text, made: {"role": "assistant", "content": text, "tool_calls": made}, TEXTS, st.lists(calls(), max_size=3)
+        lambda text, made: {"role": "assistant", "content": text, "tool_calls": made},
+        TEXTS,
+        st.lists(calls(), max_size=3),
     ),
     st.builds(
         lambda text, call_id, failed: {"role": "tool", "content": text, "tool_call_id": call_id, "is_error": failed},
@@ -69,7 +71,12 @@ async def settled(memory: Memory, session_id: str, *, tools: bool) -> None:
 @given(pieces=st.data(), sent=RUNS, flags=FLAGS, status=STATUSES)
 @EXAMPLES
 def test_a_run_in_any_pieces_leaves_a_valid_sequence(
-    kept_memory: Memory, loop: asyncio.Runner, pieces: st.DataObject, sent: list[dict[str, Any]], flags: Any, status: Any
+    kept_memory: Memory,
+    loop: asyncio.Runner,
+    pieces: st.DataObject,
+    sent: list[dict[str, Any]],
+    flags: Any,
+    status: Any,
 ) -> None:
     session_id = f"s{next(_names)}"
     ends = sorted(pieces.draw(st.sets(st.integers(0, len(sent)), max_size=4), label="pieces")) + [len(sent)]
@@ -113,7 +120,12 @@ def test_any_runs_one_after_another_leave_a_valid_sequence(
 @given(sent=RUNS, grown=RUNS, flags=FLAGS, cut=st.integers(0, 9))
 @EXAMPLES
 def test_a_run_sent_otherwise_is_taken_whole_or_refused_whole(
-    kept_memory: Memory, loop: asyncio.Runner, sent: list[dict[str, Any]], grown: list[dict[str, Any]], flags: Any, cut: int
+    kept_memory: Memory,
+    loop: asyncio.Runner,
+    sent: list[dict[str, Any]],
+    grown: list[dict[str, Any]],
+    flags: Any,
+    cut: int,
 ) -> None:
     session_id = f"s{next(_names)}"
 

@@ -33,7 +33,11 @@ async def test_openai_chat(memory: Memory) -> None:
                 ],
             },
             {"role": "tool", "tool_call_id": "c1", "content": "a dot"},
-            {"role": "tool", "tool_call_id": "c2", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+            {
+                "role": "tool",
+                "tool_call_id": "c2",
+                "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+            },
             {"role": "assistant", "content": "A dot.", "reasoning_content": "Small."},
         ],
     )
@@ -188,7 +192,8 @@ async def test_agnos_media_beside_the_content(memory: Memory) -> None:
 async def test_what_cannot_be_placed_is_kept_as_payload(memory: Memory) -> None:
     odd = {"type": "hologram", "depth": [1, {"x": None}]}
     (told,) = await recorded(
-        memory, [{"role": "user", "content": [odd, {"type": "text", "text": "hi"}], "extra": {"a": 1}, "tool_call_id": "x"}]
+        memory,
+        [{"role": "user", "content": [odd, {"type": "text", "text": "hi"}], "extra": {"a": 1}, "tool_call_id": "x"}],
     )
     assert told.payload == {"extra": {"a": 1}, "tool_call_id": "x", "parts": [odd, {"text": 2}]}
 
@@ -219,7 +224,11 @@ async def test_calls_without_ids_are_answered_in_their_order(memory: Memory) -> 
     calls = [{"function": {"name": name, "arguments": "{}"}} for name in ("first", "second")]
     told = await recorded(
         memory,
-        [{"role": "assistant", "content": None, "tool_calls": calls}, {"role": "tool", "content": "1"}, {"role": "tool", "content": "2"}],
+        [
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "tool", "content": "1"},
+            {"role": "tool", "content": "2"},
+        ],
     )
     assert [m.tool_name for m in told[1:]] == ["first", "second"]
     assert {c.result for c in (await memory.get_tool_call_history()).tool_calls} == {"1", "2"}

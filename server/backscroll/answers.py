@@ -195,6 +195,9 @@ class RecordReceipt(Value):
 
 
 class SummaryReceipt(Value):
+    """`notice` introduces a summary that the caller did not write, as a page's introduces what it recalls."""
+
+    notice: str | None = None
     session_id: str
     session: str
     summary: Summary

@@ -31,11 +31,17 @@ def page_text(page: Page) -> str:
 def page_json(page: Page) -> dict[str, Any]:
     """The JSON form of any page: nothing that is empty is named."""
     found = page.model_dump(mode="json", exclude_none=True)
-    return {name: _pruned(value) for name, value in found.items() if value not in ("", {}) or name == "text"}
+    return {
+        name: value if name in _VERBATIM else _pruned(value) for name, value in found.items() if value not in ("", {})
+    }
 
 
 def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_VERBATIM = frozenset({"arguments", "state", "metrics"})
+"""What callers gave: there a false, a zero or an empty list says something."""
 
 
 def _pruned(value: Any) -> Any:
@@ -43,9 +49,9 @@ def _pruned(value: Any) -> Any:
         return [_pruned(one) for one in value]
     if isinstance(value, dict):
         return {
-            name: _pruned(one)
+            name: one if name in _VERBATIM else _pruned(one)
             for name, one in value.items()
-            if not (one in ([], False) or (name == "offset" and one == 0) or (name == "archived" and not one))
+            if not (one is False or one == [] or (name in ("offset", "tokens") and one == 0))
         }
     return value
 
@@ -149,7 +155,8 @@ def plural(count: int, noun: str) -> str:
 # Pages
 
 
-def _fenced(nonce: str, lines: Iterator[str]) -> Iterator[str]:
+def fenced(nonce: str, lines: Iterator[str]) -> Iterator[str]:
+    """Recalled text, introduced as a record, between marks that it cannot know."""
     yield f"[history {nonce}] {FENCE_SENTENCE}"
     yield from lines
     yield f"[/history {nonce}]"
@@ -157,13 +164,13 @@ def _fenced(nonce: str, lines: Iterator[str]) -> Iterator[str]:
 
 def _search_text(page: SearchPage) -> str:
     if page.sessions is not None:
-        return _sessions_text(page, "Search them with a query, or open one with get_session_context.", page.total)
+        return _sessions_text(page, "Search them with a query, or open one", page.total)
     hits = page.hits or ()
     if not hits:
         return _with_coverage(
             page, "Nothing matches. Try other words, fewer filters, or list_sessions for what there is."
         )
-    lines = list(_fenced(page.nonce, map(hit_line, hits)))
+    lines = list(fenced(page.nonce, map(hit_line, hits)))
     counted = page.total_at_least if page.total is None else page.total
     if page.next_cursor is not None:
         lines.append(
@@ -182,17 +189,19 @@ def _more(page: SearchPage, shown: int) -> str:
 
 
 def _list_text(page: SessionPage) -> str:
-    return _sessions_text(page, "Open one with get_session_context.", page.total)
+    return _sessions_text(page, "Open one", page.total)
 
 
 def _sessions_text(page: SearchPage | SessionPage, hint: str, total: int | None) -> str:
     sessions = page.sessions or ()
     if not sessions:
-        return _with_coverage(page, "No sessions match. Record one with record_run, or drop a filter.")
-    lines = list(_fenced(page.nonce, map(session_line, sessions)))
+        return _with_coverage(
+            page, "No sessions match. Use fewer filters, or find words said in a session with search_session_history."
+        )
+    lines = list(fenced(page.nonce, map(session_line, sessions)))
     if page.next_cursor is not None:
         lines.append(f'{total or 0:,} in all. Continue with cursor "{page.next_cursor}".')
-    lines.append(hint)
+    lines.append(f'{hint}: get_session_context(session_id="{sessions[0].session}").')
     return _with_coverage(page, "\n".join(lines))
 
 
@@ -200,7 +209,7 @@ def _chat_text(page: ChatPage) -> str:
     shown = f", {page.messages[0].ref} to {page.messages[-1].ref}" if page.messages else ""
     head = f"Session {page.session}, {plural(page.total, 'message')}{shown}."
     lines = [f"{page.resolved} {head}" if page.resolved else head]
-    lines += _fenced(page.nonce, map(message_lines, page.messages)) if page.messages else ["No messages match."]
+    lines += fenced(page.nonce, map(message_lines, page.messages)) if page.messages else ["No messages match."]
     if page.previous_cursor is not None:
         lines.append(f'Older: cursor "{page.previous_cursor}".')
     if page.next_cursor is not None and not any(line.cut for line in page.messages):
@@ -213,7 +222,7 @@ def _calls_text(page: ToolCallPage) -> str:
         return _with_coverage(
             page, "No tool calls match. Drop tool_name, status or query, or try search_session_history."
         )
-    lines = list(_fenced(page.nonce, map(tool_call_lines, page.tool_calls)))
+    lines = list(fenced(page.nonce, map(tool_call_lines, page.tool_calls)))
     if page.next_cursor is not None and not any(call.cut or call.result_cut for call in page.tool_calls):
         lines.append(f'{page.total or 0:,} calls in all, newest first. Older: cursor "{page.next_cursor}".')
     return _with_coverage(page, "\n".join(lines))
@@ -251,7 +260,7 @@ def _context_text(page: SessionContext) -> str:
             yield from map(message_lines, run.messages)
 
     lines = [f"{page.resolved} Session {page.session}." if page.resolved else f"Session {page.session}."]
-    lines += _fenced(page.nonce, told())
+    lines += fenced(page.nonce, told())
     return _with_coverage(page, "\n".join(lines))
 
 

@@ -23,18 +23,18 @@ from .answers import (
     SummaryReceipt,
 )
 from .errors import InvalidArgument
-from .fitting import MAX_TOKENS, MIN_TOKENS
+from .fitting import MAX_TOKENS, MIN_TOKENS, nonce
 from .memory import Memory
 from .models import Value
-from .render import compact, page_json, page_text
+from .render import compact, fenced, page_json, page_text
 
 INSTRUCTIONS = """\
-Backscroll keeps this user's past sessions word for word: requests, answers, tool calls, results. \
+Backscroll keeps this user's past sessions with any agent, word for word: requests, answers, tool calls, results. \
 Recall before asking the user to repeat themselves, before redoing work, and before guessing what was decided: \
 when they refer to earlier work, when a task resumes, when an error looks familiar. \
 Start with search_session_history (plain words); each hit is one line with a handle such as #12.48. \
 Open it with get_chat_history(session_id="#12.48"). get_session_context resumes a session, \
-get_tool_call_history shows what was tried. #12 or a handle goes wherever a session_id is taken."""
+get_tool_call_history shows what was tried. #12 names a session wherever a session_id is taken."""
 
 _SESSION = "Id or #12"
 _ARGUMENTS = {
@@ -70,8 +70,9 @@ def _recorded(receipt: RecordReceipt) -> str:
     if receipt.history:
         said.append(f"{receipt.history} were history of the session.")
     dropped = receipt.scrubbed
-    if dropped.media or dropped.tool_messages:
-        said.append(f"Left out by policy: {dropped.media} media, {dropped.tool_messages} tool messages.")
+    left_out = [(dropped.media, "media"), (dropped.tool_messages, "tool messages")]
+    if any(count for count, _ in left_out):
+        said.append(f"Not stored, by policy: {', '.join(f'{count} {what}' for count, what in left_out if count)}.")
     if receipt.warning:
         said.append(receipt.warning)
     return " ".join(said)
@@ -80,7 +81,9 @@ def _recorded(receipt: RecordReceipt) -> str:
 def _summarized(receipt: SummaryReceipt) -> str:
     made = receipt.summary
     said = f"{receipt.resolved} " if receipt.resolved else ""
-    return f"{said}Session {receipt.session} has summary version {made.version}, made by {made.made_by}: {made.summary}"
+    said += f"Session {receipt.session} has summary version {made.version}, made by {made.made_by}."
+    # Its own words the caller knows. Another's quote what was said, and so stand as a record.
+    return said if made.made_by == "agent" else "\n".join([said, *fenced(nonce(), iter([made.summary]))])
 
 
 def _updated(receipt: SessionReceipt) -> str:
@@ -88,14 +91,20 @@ def _updated(receipt: SessionReceipt) -> str:
 
 
 def _forked(receipt: ForkReceipt) -> str:
-    return f"Session {receipt.session} continues {receipt.forked_from} from message {receipt.fork_seq} on."
+    shared = (
+        f"it shares messages up to {receipt.forked_from}.{receipt.fork_seq}" if receipt.fork_seq else "it shares none"
+    )
+    return f"Session {receipt.session} is a fork of {receipt.forked_from}: {shared} and goes on by itself."
 
 
 def _deleted(receipt: DeleteReceipt) -> str:
-    rows = ", ".join(f"{count} {table}" for table, count in receipt.deleted.items())
-    return (
-        f"Deleted session {receipt.session} ({rows}). {receipt.purge}. Not reached: {'; '.join(receipt.not_reached)}."
+    rows = ", ".join(
+        f"{count:,} {table.replace('_', ' ')}"
+        for table in ("sessions", "runs", "messages", "tool_calls", "media", "summaries")
+        if (count := receipt.deleted.get(table))
     )
+    purge = receipt.purge[:1].upper() + receipt.purge[1:]
+    return f"Deleted session {receipt.session} (rows: {rows}). {purge}. Not reached: {'; '.join(receipt.not_reached)}."
 
 
 TOOLS: tuple[Tool, ...] = (
@@ -104,7 +113,11 @@ TOOLS: tuple[Tool, ...] = (
         "Search past sessions",
         "Find what was said or done in past sessions; one line a hit, best first. Without query: how each of the "
         "last sessions began and ended. Start here.",
-        {"query": 'Plain words, "exact phrase"', "num_history_sessions": "Only the last N, this one excluded", "session_id": _SESSION},
+        {
+            "query": 'Plain words, "exact phrase"',
+            "num_history_sessions": "Only the last N, this one excluded",
+            "session_id": _SESSION,
+        },
     ),
     Tool(
         "list_sessions",
@@ -117,7 +130,11 @@ TOOLS: tuple[Tool, ...] = (
         "Read a session",
         "Read a session word for word, in order: its newest messages, or around a handle such as #12.48. "
         "Without session_id: the current or newest session.",
-        {"session_id": "Id, #12 or handle #12.48", "num_history_runs": "Only the last N turns", "unique": "false: repeated context too"},
+        {
+            "session_id": "Id, #12 or handle #12.48",
+            "num_history_runs": "Only the last N turns",
+            "unique": "false: repeated context too",
+        },
     ),
     Tool(
         "get_tool_call_history",
@@ -137,9 +154,13 @@ TOOLS: tuple[Tool, ...] = (
         "Record one turn: the user's message and all that followed. For hosts whose transcripts are not captured. "
         "Sending the same run_id again is safe; messages that repeat the session are recognised.",
         {
-            "messages": "OpenAI chat, Anthropic or Responses items",
+            "messages": 'In order, e.g. {"role":"user","content":"..."}: OpenAI chat, Anthropic or Responses items',
             "session_id": "Omitted: the host's session, else a new one",
             "run_id": "Makes sending again safe",
+            "parent_run_id": "The run that this one ran inside",
+            "title": "Names the session",
+            "metadata": "Of this run",
+            "started_at": "ISO 8601",
             "metrics": "e.g. input_tokens, output_tokens",
             "state": "Merges into session state",
             "store_media": "Keep media",
@@ -179,7 +200,11 @@ TOOLS: tuple[Tool, ...] = (
         "delete_session",
         "Delete a session",
         "Delete a session for good. Only when the user asks for it.",
-        {"session_id": _SESSION, "forks": "What to do with its forks", "purge": "Also wipe it from the file's free space"},
+        {
+            "session_id": _SESSION,
+            "forks": "What to do with its forks",
+            "purge": "Also wipe it from the file's free space",
+        },
         DeleteReceipt,
         _deleted,
         destructive=True,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -13,12 +14,16 @@ from ..terminal import line
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`share` is its part of the room that is left, and lets it wrap; without, it stays whole."""
+    """`share` is its part of the room that is left, and lets it wrap; without, it stays whole.
+
+    On a terminal of fewer than `needs` columns it is left out, so that the others can be read.
+    """
 
     name: str
     share: int = 0
     right: bool = False
     style: str = ""
+    needs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +36,14 @@ class Listing:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if console.is_terminal:
-            yield self._table()
+            yield self._table(options.max_width)
         else:
             yield from self._aligned()
 
-    def _table(self) -> Table:
+    def _table(self, width: int) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0), show_header=self.headed)
-        for column in self.columns:
+        shown = [column.needs <= width for column in self.columns]
+        for column in compress(self.columns, shown):
             table.add_column(
                 column.name,
                 justify="right" if column.right else "left",
@@ -47,7 +53,8 @@ class Listing:
                 overflow="fold",
             )
         for row in self.rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(line(cell)) for cell in row))
+            cells = (cell if isinstance(cell, Text) else Text(line(cell)) for cell in row)
+            table.add_row(*compress(cells, shown))
         return table
 
     def _aligned(self) -> Iterable[Text]:

@@ -24,10 +24,10 @@ def sessions(found: Sequence[SessionLine]) -> Listing:
         Column("Session", style="cyan"),
         Column("Last activity"),
         Column("Title", share=3),
-        Column("Runs", right=True),
-        Column("Messages", right=True),
-        Column("Source"),
-        Column("Project", share=2, style="dim"),
+        Column("Runs", right=True, needs=70),
+        Column("Messages", right=True, needs=70),
+        Column("Source", needs=90),
+        Column("Project", share=2, style="dim", needs=90),
     )
     return Listing(
         columns,
@@ -65,7 +65,7 @@ def previews(found: Sequence[SessionLine]) -> Iterable[Text]:
 
 
 def hits(found: Sequence[Hit], words: Sequence[str]) -> Listing:
-    columns = (Column("Message", style="cyan"), Column("When"), Column("Who"), Column("Text", share=1))
+    columns = (Column("Message", style="cyan"), Column("When", needs=80), Column("Who"), Column("Text", share=1))
     return Listing(columns, [(hit.ref, clock(hit.created_at), _speaker(hit), _marked(hit, words)) for hit in found])
 
 
@@ -82,7 +82,7 @@ def _marked(hit: Hit, words: Sequence[str]) -> Text:
 def calls(found: Sequence[ToolCall]) -> Listing:
     columns = (
         Column("Message", style="cyan"),
-        Column("When"),
+        Column("When", needs=80),
         Column("Tool", style="yellow"),
         Column("Status"),
         Column("Arguments", share=1),

@@ -40,19 +40,22 @@ class Teller:
         self._console.print()
         self.say(f"{self._step}. {text}", "bold")
 
-    def called(self, tool: str, arguments: Mapping[str, Any], answer: str, *, note: str = "") -> None:
+    def called(self, tool: str, arguments: Mapping[str, Any], answer: str) -> None:
         """A call as the agent makes it, and the whole of what it reads."""
         given = ", ".join(f"{name}={_value(value)}" for name, value in arguments.items())
-        self._read(f"{tool}({given})", answer, note)
+        self._read(f"{tool}({given})", answer)
 
     def opened(self, uri: str, text: str) -> None:
         """A resource as the host reads it."""
-        self._read(f"resource {uri}", text, "")
+        self._read(f"resource {uri}", text)
 
-    def _read(self, asked: str, answer: str, note: str) -> None:
+    def _read(self, asked: str, answer: str) -> None:
         tokens = counter.count(answer)
         self.tokens_read += tokens
-        self._console.print(Text.assemble("  ", (line(asked), "cyan"), (f"  {tokens:,} tokens{note}", "green")))
+        head = Text.assemble((line(asked), "cyan"), (f"  {tokens:,} tokens", "green"))
+        for part in head.wrap(self._console, self._width - 2):
+            part.rstrip()
+            self._console.print(Text.assemble("  ", part))
         room = self._width - len(_GUTTER)
         for told in safe(answer).expandtabs(4).split("\n"):
             for part in Text(told).wrap(self._console, room) or [Text()]:

@@ -225,15 +225,15 @@ class Intake:
         deleted: set[str] = set()
         for section in whole:
             head = section.head
-            if head.forked_from in deleted:
-                # Nothing is left for it to be a fork of, and it went when its parent went.
-                outcome = "deleted"
-            else:
-                try:
-                    outcome = await self._restore_one(file, section, contents, digest_key, numbers)
-                except StoreError:
-                    raise
-                except BackscrollError as error:
+            try:
+                outcome = await self._restore_one(file, section, contents, digest_key, numbers)
+            except StoreError:
+                raise
+            except BackscrollError as error:
+                if head.forked_from in deleted:
+                    # Not a failure: what it is a fork of was deleted here, so it is left out with it.
+                    outcome = "deleted"
+                else:
                     contents.fail(section, FailedLine(section.line, str(error)))
                     self._failed.append(Failure(name, section.line, str(error)))
                     continue

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ..answers import DeleteReceipt, ForkReceipt, RecordReceipt, Scrubbed, SessionReceipt, SummaryReceipt
 from ..errors import InvalidArgument, SummaryError
 from ..models import NewRun, RunStatus
-from ..policy import without_private, without_private_in
+from ..policy import FENCE_SENTENCE, without_private, without_private_in
 from ..recall.reading import handle
 from ..recording import Recording, check_id, moment_of, normalise, prepare, size_of
 from ..store import Recorded
@@ -158,7 +158,13 @@ class Memory(Recalling):
                 last_seq=None,
             )
         self._app.changed(self.user_id, session.session_id)
-        return SummaryReceipt(session_id=session.session_id, session=session.session, summary=made, resolved=resolved)
+        return SummaryReceipt(
+            notice=None if made.made_by == "agent" else FENCE_SENTENCE,
+            session_id=session.session_id,
+            session=session.session,
+            summary=made,
+            resolved=resolved,
+        )
 
     async def update_session(
         self,
@@ -213,10 +219,11 @@ class Memory(Recalling):
         ref, seq = handle(session_id)
         if seq is not None:
             raise InvalidArgument(f"{session_id} names a message. delete_session takes a session, such as {ref}.")
+        flag("purge", purge)
         deleted = await self.store.delete_session(self.user_id, ref, forks=forks)
         self._app.changed(self.user_id, deleted.session.session_id)
         told = "purge pending: deleted text may stay in the file's free pages and index until purge=true"
-        if flag("purge", purge):
+        if purge:
             found = await self.store.purge(deleted.rare_words)
             told = (
                 f"purged: none of {len(deleted.rare_words)} words that only this session held is in the file"

@@ -85,7 +85,7 @@ class _Content:
 
 
 def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
-    kind = item.get("type")
+    kind = item.get("type") if isinstance(item.get("type"), str) else None
     if kind in _CALLS and "role" not in item:
         yield _call_item(item, where)
         return

@@ -48,7 +48,7 @@ class SqliteStore:
     async def opened(cls, path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> Self:
         """Open or create the file and bring it to the newest version. Raises StoreUnusable, StoreBusy."""
         database = Database(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
-        await database.open(lambda db: migrated(db, path))
+        await database.open(migrated)
         key: bytes = await database.read(
             lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchone()[0]
         )
@@ -375,7 +375,7 @@ class SqliteStore:
         await self._database.alone(copy)
 
 
-def migrated(db: sqlite3.Connection, path: Path) -> None:
+def migrated(db: sqlite3.Connection) -> None:
     """Bring a database to the newest version, in one transaction. Raises StoreUnusable.
 
     The version is read after the lock was taken: another process may have migrated meanwhile.
@@ -388,10 +388,7 @@ def migrated(db: sqlite3.Connection, path: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        (application,) = db.execute("PRAGMA application_id").fetchone()
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise StoreUnusable(f"{path} is another program's database. Name another file with BACKSCROLL_DB.")
         migrate.refuse_newer(version, DIALECT)
         for number, _, script in migrate.migrations(DIALECT):
             if number > version:

@@ -206,15 +206,16 @@ def _hand_over(db: sqlite3.Connection, session: SessionRow, children: Sequence[S
     cut = heir.fork_seq or 0
     moved = list(index.entries_of_session(db, session.session_key, low=low, high=cut))
     index.remove(db, moved)
-    values = (heir.session_key, session.session_key, cut)
+    values = {"heir": heir.session_key, "session": session.session_key, "cut": cut}
     db.execute(
-        "UPDATE tool_calls SET session_key = ?1 WHERE session_key = ?2 AND (message_key IN (SELECT message_key FROM "
-        "messages WHERE session_key = ?2 AND seq <= ?3) OR result_key IN (SELECT message_key FROM messages WHERE "
-        "session_key = ?2 AND seq <= ?3) OR (message_key IS NULL AND result_key IS NULL AND run_key IN "
-        "(SELECT run_key FROM runs WHERE session_key = ?2 AND first_seq <= ?3)))",
+        "UPDATE tool_calls SET session_key = :heir WHERE session_key = :session AND ("
+        "message_key IN (SELECT message_key FROM messages WHERE session_key = :session AND seq <= :cut) OR "
+        "result_key IN (SELECT message_key FROM messages WHERE session_key = :session AND seq <= :cut) OR "
+        "(message_key IS NULL AND result_key IS NULL AND run_key IN "
+        "(SELECT run_key FROM runs WHERE session_key = :session AND first_seq <= :cut)))",
         values,
     )
-    db.execute("UPDATE messages SET session_key = ?1 WHERE session_key = ?2 AND seq <= ?3", values)
+    db.execute("UPDATE messages SET session_key = :heir WHERE session_key = :session AND seq <= :cut", values)
     # A result that came after the cut was never the fork's, and goes now.
     db.execute(
         "UPDATE tool_calls SET status = 'pending', result_key = NULL, duration_ms = NULL WHERE session_key = ? AND "

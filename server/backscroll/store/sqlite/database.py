@@ -27,6 +27,7 @@ T = TypeVar("T")
 OLDEST_SQLITE = (3, 38, 0)
 """STRICT tables, RETURNING and `unixepoch` are there; older ones were not tried."""
 
+MAGIC = b"SQLite format 3\0"
 APPLICATION_ID = 0x42534352  # "BSCR"
 CHECKPOINT_WHEN_IDLE_BYTES = 1 << 20
 CHECKPOINT_AT_ONCE_BYTES = 32 << 20
@@ -149,7 +150,15 @@ class Database:
         folder = self.path.parent
         if not folder.exists():
             folder.mkdir(parents=True, mode=0o700)
-        if not self.path.exists():
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                # SQLite takes a file of a few bytes for an empty one, and would write over it.
+                if (head := file.read(len(MAGIC))) and head != MAGIC:
+                    raise StoreUnusable(
+                        f"{self.path} is not a SQLite database. "
+                        "Name another file with BACKSCROLL_DB, or move this one away."
+                    )
+        else:
             # SQLite gives the WAL the mode of the file, so it must be right from the start.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
 
@@ -158,7 +167,8 @@ class Database:
             self.path, isolation_level=None, timeout=self._busy_timeout_s, cached_statements=256
         )
         # A daemon: a loop that dies without closing us must not keep its process alive.
-        getattr(connection, "_thread", connection).daemon = True
+        thread = getattr(connection, "_thread", connection)
+        thread.daemon = True
         try:
             opened = await connection
         except sqlite3.Error:
@@ -183,8 +193,16 @@ class Database:
 
     def _prepare(self, db: sqlite3.Connection, prepare: Callable[[sqlite3.Connection], None]) -> None:
         with self._lock.held(self._busy_timeout_s):
-            # Of effect in a new file only, before anything else is written to it.
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # Look before anything is written: what is not ours stays as it is, to the byte.
+            (application,) = db.execute("PRAGMA application_id").fetchone()
+            (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if tables and application != APPLICATION_ID:
+                raise StoreUnusable(
+                    f"{self.path} is another program's database. Name another file with BACKSCROLL_DB."
+                )
+            if not tables:
+                # Of effect in a new file only; elsewhere it would write, each time.
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             (mode,) = db.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 raise StoreUnusable(

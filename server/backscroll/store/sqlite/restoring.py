@@ -54,15 +54,18 @@ def restore(
         db.execute("DELETE FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?", buried)
     elif db.execute("SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?", buried).fetchone():
         return Restored("deleted")
-    parent = _parent(db, user_key, head)
     runs, rest = _leading_runs(iter(rows))
     here = look_up_session(db, user_key, head.session_id)
+    if here is not None and _holds_all(db, here, head, runs):
+        return Restored("known", here.handle)
+    parent = _parent(db, user_key, head)
     if here is None:
         key = _insert(db, user_key, head, keep_number=keep_number)
         intake = _Intake(db, user_key, key)
     else:
-        if _holds_all(db, here, head, runs, parent):
-            return Restored("known", here.handle)
+        parent_key = None if parent is None else parent.session_key
+        if (here.parent_key, here.fork_seq) != (parent_key, head.fork_seq):
+            raise _diverged(head.session_id)
         key = here.session_key
         intake = _Intake(db, user_key, key, said=_said(db, here))
         empty_session(db, here)
@@ -137,7 +140,6 @@ def _holds_all(
     here: SessionRow,
     head: ArchivedSession,
     runs: list[ArchivedRun],
-    parent: SessionRow | None,
 ) -> bool:
     """Whether nothing in the archive is new here. Raises Conflict where each has what the other lacks."""
     known = {
@@ -151,8 +153,6 @@ def _holds_all(
         if told < known or head.last_seq < here.last_seq or not newer:
             return True
     elif not (known <= told and head.last_seq >= here.last_seq):
-        raise _diverged(head.session_id)
-    if here.parent_key != (None if parent is None else parent.session_key) or here.fork_seq != head.fork_seq:
         raise _diverged(head.session_id)
     return False
 
