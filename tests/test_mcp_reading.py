@@ -202,7 +202,15 @@ async def test_a_summary_made_of_what_was_said_stands_in_the_fence_too(app: back
 @eras
 async def test_arguments_and_state_come_back_as_they_were(app: backscroll.Backscroll, era: str) -> None:
     """Nothing in them is empty in a way that says nothing."""
-    odd = {"flag": False, "n": 0, "none": None, "list": [], "object": {}, "text": "", "deep": [{"x": [False, None, 0]}]}
+    odd: dict[str, Any] = {
+        "flag": False,
+        "n": 0,
+        "none": None,
+        "list": [],
+        "object": {},
+        "text": "",
+        "deep": [{"x": [False, None, 0]}],
+    }
     messages = [user("go"), assistant("", call("c1", "bash", compact(odd))), result("c1", "")]
     await app.memory("ada").record_run(messages, session_id="s", state={"a": odd}, metrics={"input_tokens": 0})
     async with attached(app, era) as client:
@@ -420,7 +428,7 @@ def messages_of(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(
     runs=st.lists(a_run(), min_size=1, max_size=3),

@@ -62,11 +62,11 @@ async def test_what_is_not_given_stays(memory: Memory) -> None:
 
 METRICS = st.dictionaries(
     st.sampled_from(["input_tokens", "output_tokens", "cost", "model"]),
-    st.integers(0, 1 << 70) | st.sampled_from([0.25, 0.5, "text", None, True, {"nested": 1}]),
+    st.integers(0, 1 << 40) | st.sampled_from([0.25, 0.5, "text", None, True, {"nested": 1}]),
 )
 
 
-@given(st.lists(st.lists(METRICS, min_size=1, max_size=4), max_size=4))
+@given(st.lists(st.lists(METRICS, min_size=1, max_size=3), max_size=3))
 def test_a_sum_counts_what_each_run_told_last(runs: list[list[dict[str, Any]]]) -> None:
     total: dict[str, Any] = {}
     for saved in runs:

@@ -293,9 +293,11 @@ from backscroll.tokens import counter
 counter.load()
 print(counter.count("hello world"))
 """
-    result = run_python(code, TIKTOKEN_CACHE_DIR=str(tmp_path), DATA_GYM_CACHE_DIR=str(tmp_path))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    result = run_python(code, TIKTOKEN_CACHE_DIR=str(cache), DATA_GYM_CACHE_DIR=str(cache))
     assert (result.stdout, result.stderr) == ("2\n", "")
-    assert not list(tmp_path.iterdir())
+    assert not list(cache.iterdir())
 
 
 def test_importing_the_module_loads_nothing_heavy() -> None:

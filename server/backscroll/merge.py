@@ -26,8 +26,9 @@ def sum_metrics(total: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[s
     for name in (*old, *(name for name in new if name not in old)):
         before, after = _number(old.get(name)), _number(new.get(name))
         if before or after or (name in new and _is_number(new[name])):
-            # The difference first: sums of fractions then stay as they were where nothing changed.
-            summed[name] = _number(summed.get(name)) + (after - before)
+            told = _number(summed.get(name))
+            # Sums of fractions stay as they were where nothing changed.
+            summed[name] = told if before == after else told - before + after
     estimated = _number(total.get("estimated_runs")) + bool(new.get("estimated")) - bool(old.get("estimated"))
     if estimated or "estimated_runs" in summed:
         summed["estimated_runs"] = estimated

@@ -25,6 +25,8 @@ from .resources import LISTED_SUMMARIES, RECENT
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+PAUSE_SECONDS = 0.1
+"""Between two looks: changes that come faster are told together."""
 LIST = "resources/list"
 """Not a URI: the key of the list itself among what is watched."""
 _UNKNOWN = object()
@@ -119,6 +121,7 @@ class Notices:
                 if ours or now != version:
                     version = now
                     await self._announce()
+                    await asyncio.sleep(PAUSE_SECONDS)
             except BackscrollError as error:
                 logger.debug("change notices: %s", error)
             except Exception:

@@ -50,18 +50,24 @@ class Backscroll:
         self._store = await open_store(
             self.url, synchronous=self.settings.synchronous, busy_timeout_s=self.settings.busy_timeout_s
         )
-        self._digest_key = await self._store.digest_key()
+        try:
+            self._digest_key = await self._store.digest_key()
+        except BaseException:
+            await self._store.close()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks.values(), timeout=CLOSING_SECONDS)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        store, self._store = self._store, None
-        if store is not None:
-            await store.close()
+        try:
+            if self._tasks:
+                _, late = await asyncio.wait(self._tasks.values(), timeout=CLOSING_SECONDS)
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+        finally:
+            store, self._store = self._store, None
+            if store is not None:
+                await store.close()
 
     def memory(self, user_id: str, *, source: str = "api", host: Host | None = None) -> Memory:
         """The sessions of one user. `source` marks what this memory records."""

@@ -49,9 +49,13 @@ class SqliteStore:
         """Open or create the file and bring it to the newest version. Raises StoreUnusable, StoreBusy."""
         database = Database(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
         await database.open(migrated)
-        key: bytes = await database.read(
-            lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchone()[0]
-        )
+        try:
+            key: bytes = await database.read(
+                lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchone()[0]
+            )
+        except BaseException:
+            await database.close()
+            raise
         return cls(database, key)
 
     @property

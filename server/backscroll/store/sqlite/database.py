@@ -19,6 +19,7 @@ from typing import Protocol, TypeVar
 import aiosqlite
 
 from ...errors import StoreBusy, StoreUnusable
+from .enduring import to_its_end
 from .errors import sqlite_errors
 from .lock import FileLock
 
@@ -70,16 +71,22 @@ class Database:
                     f"Backscroll needs {'.'.join(map(str, OLDEST_SQLITE))} or newer. Use a newer Python."
                 )
             self._create_file()
-            self._writer = await self._connect()
             try:
-                await self._run(self._writer, lambda db: self._prepare(db, prepare))
-                self._reader = await self._connect()
+                await to_its_end(self._open(prepare))
             except BaseException:
                 await self.close()
                 raise
 
+    async def _open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        self._writer = await self._connect()
+        await self._run(self._writer, lambda db: self._prepare(db, prepare))
+        self._reader = await self._connect()
+
     async def close(self) -> None:
         """Finish what is under way, then close. Closing the last connection checkpoints, hence the lock."""
+        await to_its_end(self._close())
+
+    async def _close(self) -> None:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)

@@ -546,9 +546,10 @@ def titles(db: sqlite3.Connection, user_id: str, typed: str, limit: int) -> list
         f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = :user AND (:typed = '' "
         "OR instr('#' || s.number, :typed) = 1 OR CAST(s.number AS TEXT) = :typed "
         "OR instr(lower(coalesce(s.title, s.opening, '')), :typed) > 0 "
-        "OR instr(lower(CASE typeof(s.session_id) WHEN 'text' THEN s.session_id ELSE hex(s.session_id) END), :id) = 1) "
+        "OR CASE typeof(s.session_id) WHEN 'text' THEN instr(lower(s.session_id), :typed) "
+        "ELSE instr(lower(hex(s.session_id)), :uuid) END = 1) "
         "ORDER BY s.last_activity_at DESC, s.session_key DESC LIMIT :limit",
-        {"user": user_key, "typed": pattern, "id": pattern.replace("-", ""), "limit": limit},
+        {"user": user_key, "typed": pattern, "uuid": pattern.replace("-", ""), "limit": limit},
     ).fetchall()
     return [SessionRow._make(row).value() for row in rows]
 
