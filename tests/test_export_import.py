@@ -95,7 +95,7 @@ async def fill(memory: Memory) -> None:
     await memory.update_session("history", archived=True)
 
     # Two calls at one time, the older of which left no message.
-    ties = {"session_id": "ties", "started_at": AT, "ended_at": AT}
+    ties: dict[str, Any] = {"session_id": "ties", "started_at": AT, "ended_at": AT}
     await memory.record_run(a_tool_turn(11), store_tool_messages=False, **ties)
     await memory.record_run(a_tool_turn(12), **ties)
 

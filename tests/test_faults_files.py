@@ -4,8 +4,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -201,53 +202,37 @@ async def main():
 
 
 @pytest.fixture
-def open_folder(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
-    """Let somebody else reach a path below tmp_path; undone afterwards."""
-    changed: list[tuple[Path, int]] = []
-
-    def reach(path: Path) -> None:
-        for folder in path.parents:
-            if folder == Path(folder.anchor):
-                break
-            mode = folder.stat().st_mode & 0o7777
-            if not mode & 0o001:
-                changed.append((folder, mode))
-                folder.chmod(mode | 0o011)
-
-    yield reach
-    for folder, mode in reversed(changed):
-        folder.chmod(mode)
+def commons() -> Iterator[Path]:
+    """A folder that any user can enter; tmp_path lies below folders that are ours alone."""
+    with tempfile.TemporaryDirectory(prefix="backscroll-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+        path.chmod(0o755)
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "both"])
-async def test_what_is_read_only_is_told_and_left_as_it_is(
-    url: str, database: Path, what: str, open_folder: Callable[[Path], None]
-) -> None:
+async def test_what_is_read_only_is_told_and_left_as_it_is(commons: Path, what: str) -> None:
+    database = commons / "notes.db"
+    url = f"sqlite:///{database}"
     await filled(url, 3)
-    open_folder(database)
     before = database.read_bytes()
-    for path in database.parent.glob(f"{database.name}*"):
-        os.chown(path, NOBODY if os.getuid() == 0 else -1, -1)
-        path.chmod(0o444 if what != "folder" else 0o644)
-    if what != "file":
-        database.parent.chmod(0o555)
-    else:
-        database.parent.chmod(0o777)
+    for path in commons.iterdir():
+        if os.getuid() == 0:
+            os.chown(path, NOBODY, NOBODY)
+        path.chmod(0o644 if what == "folder" else 0o444)
+    commons.chmod(0o777 if what == "file" else 0o555)
     told = child(f"{SOMEBODY}\nURL = {url!r}\n{TRIED}").stdout.splitlines()
-    database.parent.chmod(0o755)
-    assert "done" not in told[0]
     assert told[0].startswith("StoreUnusable")
     assert str(database) in told[0]
     assert database.read_bytes() == before
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, open_folder: Callable[[Path], None]) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o555)
-    open_folder(closed / "x")
-    told = child(f"{SOMEBODY}\nURL = 'sqlite:///{closed}/sub/notes.db'\n{TRIED}").stdout.splitlines()
-    assert all(line.startswith("StoreUnusable") for line in told)
-    assert list(closed.iterdir()) == []
+def test_a_folder_that_cannot_be_written_is_told(commons: Path) -> None:
+    commons.chmod(0o555)
+    told = child(f"{SOMEBODY}\nURL = 'sqlite:///{commons}/sub/notes.db'\n{TRIED}").stdout.splitlines()
+    assert [line.split()[0] for line in told] == ["StoreUnusable"] * 2
+    assert list(commons.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")

@@ -1,6 +1,7 @@
 """Whatever a caller sends is kept safely and comes back the same, or visibly replaced; never as a crash."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,15 @@ HOSTILE = {
 
 async def readable(memory: Memory, session: str) -> None:
     """Every reading method answers, in both formats, with text that can be sent."""
+    form: Any
     for form in ("text", "json"):
         for page in (
-            await memory.get_chat_history(session, format=form, max_tokens=300),  # type: ignore[arg-type]
-            await memory.get_session_context(session, format=form, max_tokens=300),  # type: ignore[arg-type]
-            await memory.get_tool_call_history(session, format=form, max_tokens=300),  # type: ignore[arg-type]
-            await memory.search_session_history("a", session_id=session, format=form, max_tokens=300),  # type: ignore[arg-type]
-            await memory.search_session_history(format=form, max_tokens=300),  # type: ignore[arg-type]
-            await memory.list_sessions(format=form, max_tokens=300),  # type: ignore[arg-type]
+            await memory.get_chat_history(session, format=form, max_tokens=300),
+            await memory.get_session_context(session, format=form, max_tokens=300),
+            await memory.get_tool_call_history(session, format=form, max_tokens=300),
+            await memory.search_session_history("a", session_id=session, format=form, max_tokens=300),
+            await memory.search_session_history(format=form, max_tokens=300),
+            await memory.list_sessions(format=form, max_tokens=300),
         ):
             (page_text(page) if form == "text" else compact(page_json(page))).encode()
 
@@ -56,9 +58,15 @@ async def test_hostile_text_is_kept_wherever_it_stands(memory: Memory, name: str
             assistant(said, call("c", tool, said), reasoning_content=said),
             result("c", said),
         ],
-        session_id="s", run_id="r", title="t" + said[:500], project="p" + said[:90], agent="a" + said[:90],
-        metadata={"k": said, said[:90]: [said]}, state={"k": said}, metrics={"k" + said[:9]: 1, "said": said[:9]},
-    )  # fmt: skip
+        session_id="s",
+        run_id="r",
+        title="t" + said[:500],
+        project="p" + said[:90],
+        agent="a" + said[:90],
+        metadata={"k": said, said[:90]: [said]},
+        state={"k": said},
+        metrics={"k" + said[:9]: 1, "said": said[:9]},
+    )
     told = await memory.get_messages_for_session("s")
     assert texts(told) == [kept] * 3
     assert (told[1].reasoning, told[1].tool_calls[0].arguments_text) == (kept, kept)
@@ -82,9 +90,16 @@ async def test_hostile_text_is_kept_wherever_it_stands(memory: Memory, name: str
 )
 async def test_numbers_at_the_edge_are_kept_or_replaced(memory: Memory, value: Any) -> None:
     await memory.record_run(
-        [user("hi", extra=value, duration_ms=value), assistant("", call("c", "f", {"n": value})), result("c", duration_ms=value)],
-        session_id="s", metadata={"n": [value]}, state={"n": value}, metrics={"total_tokens": value, "cost": value},
-    )  # fmt: skip
+        [
+            user("hi", extra=value, duration_ms=value),
+            assistant("", call("c", "f", {"n": value})),
+            result("c", duration_ms=value),
+        ],
+        session_id="s",
+        metadata={"n": [value]},
+        state={"n": value},
+        metrics={"total_tokens": value, "cost": value},
+    )
     await memory.record_run(a_turn(), session_id="s", metrics={"total_tokens": 1})
     await readable(memory, "s")
     assert await memory.store.check() == []
@@ -110,9 +125,16 @@ async def test_json_nested_deep_is_kept_as_far_as_it_can_be(memory: Memory, dept
         nested = [nested]
     text = '{"a":' * depth + "1" + "}" * depth
     await memory.record_run(
-        [user("x", deep=nested), assistant("", call("c", "f", text)), result("c", text), assistant("", call("d", "f", {"a": nested}))],
-        session_id="s", metadata={"deep": nested}, state={"deep": nested},
-    )  # fmt: skip
+        [
+            user("x", deep=nested),
+            assistant("", call("c", "f", text)),
+            result("c", text),
+            assistant("", call("d", "f", {"a": nested})),
+        ],
+        session_id="s",
+        metadata={"deep": nested},
+        state={"deep": nested},
+    )
     told = await memory.get_messages_for_session("s")
     assert told[1].tool_calls[0].arguments_text == text
     assert told[2].text == text
@@ -165,10 +187,42 @@ async def test_ids_are_only_ids(memory: Memory, given: str) -> None:
 
 
 QUERIES = [
-    '"', '""', '"unclosed', "a AND", "NOT a", "a OR b", "NEAR(a b)", "text : a", "{text}: a", "a*", "^a", "a + b", "-a",
-    "(", ")", "a\0b", "\ud800", "'", ";", "*", "xu1", "scope : xu2", "a" * 2000, " ".join("abcdefgh"[:n] for n in range(1, 9)) * 40,
-    "日", "日本語を探す", "ก็ต้องลองดู", "!!!", "\\", "C:\\path\\file.txt", "foo::bar->baz", "e\u0301", "😀", "col:val", "a" * 10 + '"b"c"',
-]  # fmt: skip
+    '"',
+    '""',
+    '"unclosed',
+    "a AND",
+    "NOT a",
+    "a OR b",
+    "NEAR(a b)",
+    "text : a",
+    "{text}: a",
+    "a*",
+    "^a",
+    "a + b",
+    "-a",
+    "(",
+    ")",
+    "a\0b",
+    "\ud800",
+    "'",
+    ";",
+    "*",
+    "xu1",
+    "scope : xu2",
+    "a" * 2000,
+    " ".join("abcdefgh"[:n] for n in range(1, 9)) * 40,
+    "日",
+    "日本語を探す",
+    "ก็ต้องลองดู",
+    "!!!",
+    "\\",
+    "C:\\path\\file.txt",
+    "foo::bar->baz",
+    "e\u0301",
+    "😀",
+    "col:val",
+    "a" * 10 + '"b"c"',
+]
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -187,10 +241,8 @@ def test_any_text_may_be_searched_and_finds_itself(kept_memory: Memory, loop: An
     async def search() -> None:
         await kept_memory.record_run([user(f"anchor {text}")], session_id="s")
         await kept_memory.search_session_history(text or "x")
-        try:
+        with suppress(InvalidArgument):
             await kept_memory.list_sessions(query=text, project=text, source=text, since=text or None)
-        except InvalidArgument:
-            pass
         found = await kept_memory.search_session_history(f"anchor {text}", limit=1)
         assert found.hits
 
@@ -240,9 +292,12 @@ async def test_a_wrong_argument_is_refused_in_a_sentence(
 
 async def test_what_an_importer_hands_in_is_mended_too(memory: Memory, database: Path) -> None:
     message = NewMessage(
-        role="assistant", text="a\0b", reasoning="\udfff", payload={"k\0": "\ud800"},
+        role="assistant",
+        text="a\0b",
+        reasoning="\udfff",
+        payload={"k\0": "\ud800"},
         tool_calls=(NewToolCall(tool_call_id="i\0", tool_name="f\ud800", arguments="\0"),),
-    )  # fmt: skip
+    )
     run = NewRun(messages=(message,), session_id="s", run_id="r", title="\0t", source="importer", state={"k": "\0"})
     await memory.record([run], imported=True)
     (told,) = await memory.get_messages_for_session("s")
@@ -252,16 +307,58 @@ async def test_what_an_importer_hands_in_is_mended_too(memory: Memory, database:
     assert again.duplicate
 
 
-@given(messages=st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["role", "content", "type", "text", "tool_calls", "function", "name", "id", "image_url", "source",
-                         "data", "output", "call_id", "arguments", "summary", "file", "created_at", "from_history"]),
-        inner | st.sampled_from(["user", "assistant", "tool", "text", "tool_use", "tool_result", "image", "reasoning",
-                                 "function_call", "function_call_output", "input_audio", "input_file", "message"]),
-        max_size=5),
-    max_leaves=20,
-))  # fmt: skip
+@given(
+    messages=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "role",
+                        "content",
+                        "type",
+                        "text",
+                        "tool_calls",
+                        "function",
+                        "name",
+                        "id",
+                        "image_url",
+                        "source",
+                        "data",
+                        "output",
+                        "call_id",
+                        "arguments",
+                        "summary",
+                        "file",
+                        "created_at",
+                        "from_history",
+                    ]
+                ),
+                inner
+                | st.sampled_from(
+                    [
+                        "user",
+                        "assistant",
+                        "tool",
+                        "text",
+                        "tool_use",
+                        "tool_result",
+                        "image",
+                        "reasoning",
+                        "function_call",
+                        "function_call_output",
+                        "input_audio",
+                        "input_file",
+                        "message",
+                    ]
+                ),
+                max_size=5,
+            )
+        ),
+        max_leaves=20,
+    )
+)
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_recorded_or_refused(kept_memory: Memory, loop: Any, messages: Any) -> None:
     async def record() -> None:

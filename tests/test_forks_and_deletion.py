@@ -8,7 +8,7 @@ import pytest
 from backscroll import Memory
 from backscroll.errors import Conflict, InvalidArgument, MediaNotFound, MessageNotFound, SessionNotFound
 from backscroll.models import NewMessage, NewRun
-from builders import a_tool_turn, a_turn, assistant, bytes_of, call, faults_of_sequence, picture, result, texts, user
+from builders import a_tool_turn, a_turn, assistant, bytes_of, call, faults_of_sequence, picture, result, user
 
 
 async def seqs(memory: Memory, session_id: str) -> list[str]:

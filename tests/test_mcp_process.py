@@ -87,6 +87,12 @@ async def test_at_eof_what_was_asked_is_answered(app: backscroll.Backscroll, era
         assert len(await memory.get_messages_for_session(receipt["session_id"])) == 4
 
 
+def run_of(answer: dict[str, Any]) -> str:
+    found = answer.get("result", {}).get("structuredContent")
+    assert found is not None, answer
+    return str(found["run_id"])
+
+
 async def killed_in_the_middle(app: backscroll.Backscroll, era: str, database: Path, before: int) -> None:
     """`before` runs are acknowledged, more are under way when the process is killed."""
     memory = app.memory("local")
@@ -105,14 +111,13 @@ async def killed_in_the_middle(app: backscroll.Backscroll, era: str, database: P
         ]
         await server.send(*sent)
         for _ in range(before):
-            answer = await server.receive()
-            acknowledged.add(answer["result"]["structuredContent"]["run_id"])
+            acknowledged.add(run_of(await server.receive()))
         server.process.kill()
         assert await server.exit_code() == -9
         # What had been written to the pipe was acknowledged as well.
         for line in (await server.stdout.read()).splitlines(keepends=True):
             if line.endswith(b"\n"):
-                acknowledged.add(json.loads(line)["result"]["structuredContent"]["run_id"])
+                acknowledged.add(run_of(json.loads(line)))
     async with the_server(database) as server:
         await hello(server, era)
         found = await server.ask(calling(1, "get_chat_history", {"session_id": f"k{before}", "format": "json"}, era))

@@ -1,4 +1,4 @@
-"""Following cursors visits everything exactly once, from a 10 MB message to the last hit, whatever is added meanwhile."""
+"""Following cursors visits everything exactly once, from a 10 MB message to the last hit, whatever comes meanwhile."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ def unread(whole: list[Message], pages: list[ChatPage]) -> list[str]:
     read: dict[tuple[int, str], set[int]] = {place: set() for place in texts}
     for page in pages:
         for line in page.messages:
-            pieces = [(line.text, line.offset, None)] if line.text else []
+            pieces: list[tuple[str, int, int | None]] = [(line.text, line.offset, None)] if line.text else []
             pieces += [(str(c.arguments or ""), 0, n) for n, c in enumerate(line.tool_calls)]
             for piece, offset, n in pieces:
                 # A page inside a text does not say whether that is the message's own or a call's.
@@ -225,11 +225,11 @@ async def test_hits_are_told_each_once_whatever_is_added(memory: Memory, form: s
     for n in range(25):
         await memory.record_run([user(f"the fox number {n}" + " jumps" * (n % 5))], session_id=f"s{n % 4}")
     refs = []
-    async for page in pages(
-        lambda **more: memory.search_session_history(**({} if "cursor" in more else {"query": "fox"}), **more),
-        form,
-        **how,
-    ):
+
+    async def read(**more: Any) -> Any:
+        return await memory.search_session_history("" if "cursor" in more else "fox", **more)
+
+    async for page in pages(read, form, **how):
         refs += [hit.ref for hit in page.hits]
         assert page.total == 25
         await memory.record_run([user("fox fox fox")], session_id="late")
@@ -270,23 +270,23 @@ async def one_of_each(memory: Memory) -> dict[str, tuple[Any, str, dict[str, Any
         "calls": (memory.get_tool_call_history, {"session_id": "s1", "tool_name": "bash"}),
     }
     found = {}
-    for name, (read, given) in reads.items():
-        page = await read(**given, max_tokens=200, **({} if name == "chat" else {"limit": 1}))
+    for name, (read, held) in reads.items():
+        page = await read(**held, max_tokens=200, **({} if name == "chat" else {"limit": 1}))
         cursor = page.next_cursor or page.previous_cursor
         assert cursor is not None, name
-        found[name] = (read, cursor, given)
+        found[name] = (read, cursor, held)
     return found
 
 
 async def test_a_cursor_may_be_passed_with_what_it_holds_but_not_with_what_contradicts(memory: Memory) -> None:
     other = {"query": "other", "role": "tool", "num_history_sessions": 2, "session_id": "s2", "tool_name": "grep",
              "include_tool_messages": True}  # fmt: skip
-    for name, (read, cursor, given) in (await one_of_each(memory)).items():
+    for name, (read, cursor, held) in (await one_of_each(memory)).items():
         alone: Page = await read(cursor=cursor)
-        again: Page = await read(cursor=cursor, **given)
+        again: Page = await read(cursor=cursor, **held)
         assert again.model_copy(update={"nonce": ""}) == alone.model_copy(update={"nonce": ""}), name
         await read(cursor=cursor, max_tokens=4_000, format="json")
-        for argument in given:
+        for argument in held:
             if other[argument] is True:
                 continue
             with pytest.raises(InvalidArgument, match=f"{argument} contradicts"):
@@ -298,7 +298,7 @@ async def test_a_cursor_of_another_tool_user_or_making_is_refused(memory: Memory
     await one_of_each(theirs)
     told = await one_of_each(memory)
     for name, (read, cursor, _) in told.items():
-        for other, (other_read, _, _) in told.items():
+        for other_read, _, _ in told.values():
             if other_read.__name__ != read.__name__:
                 with pytest.raises(InvalidArgument, match="cursor"):
                     await other_read(cursor=cursor)

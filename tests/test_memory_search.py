@@ -95,8 +95,10 @@ async def furnished(memory: Memory) -> None:
                 assistant("fox calls", call(f"c{n}", ("bash", "Grep")[n % 2]), created_at=f"2026-03-0{day}T10:00:01Z"),
                 result(f"c{n}", "fox result", created_at=f"2026-03-0{day}T10:00:02Z"),
             ],
-            session_id=session, project=project, agent=agent,
-        )  # fmt: skip
+            session_id=session,
+            project=project,
+            agent=agent,
+        )
 
 
 A1, A2, B, C = ({f"#{s}.{n}" for n in range(low, low + 3)} for s, low in ((1, 1), (1, 4), (2, 1), (3, 1)))
@@ -137,9 +139,12 @@ def third(seqs: set[str], n: int) -> set[str]:
         ({"num_history_sessions": 2}, B | C),
         ({"num_history_sessions": 9}, ALL),
         ({"num_history_sessions": 2, "agent": "coder", "role": "user"}, {"#2.1"}),
-        ({"agent": "coder", "project": "/work/app", "tool_name": "bash", "role": "assistant", "since": "2026-03-01"}, {"#1.2"}),
+        (
+            {"agent": "coder", "project": "/work/app", "tool_name": "bash", "role": "assistant", "since": "2026-03-01"},
+            {"#1.2"},
+        ),
     ],
-)  # fmt: skip
+)
 async def test_filters_narrow(memory: Memory, where: dict[str, Any], found: set[str]) -> None:
     await furnished(memory)
     assert await refs(memory, "fox", **where) == found
@@ -153,8 +158,9 @@ async def test_the_last_sessions_leave_the_current_one_out(memory: Memory) -> No
     assert await refs(here, "fox") == ALL
     page = await here.search_session_history(num_history_sessions=2)
     assert [(s.session_id, s.opening, s.last_answer) for s in page.sessions or ()] == [
-        ("b", "fox asks", "fox calls"), ("a", "fox asks", "fox calls"),
-    ]  # fmt: skip
+        ("b", "fox asks", "fox calls"),
+        ("a", "fox asks", "fox calls"),
+    ]
 
 
 async def test_filters_without_a_query_narrow_the_previews(memory: Memory) -> None:

@@ -30,9 +30,26 @@ NOISE = random.Random(7).randbytes(900)
 ENCODED = base64.b64encode(NOISE).decode()
 
 PIECES = st.sampled_from(
-    ["", "plain", " ", "<private>", "</private>", "<PRIVATE>", "\\u003cprivate\\u003e", "<\\/private>", ENCODED[:400],
-     ENCODED[:200], f"data:image/png;base64,{ENCODED[:80]}", "data:,x", "=", "-" * 300, "[media removed: 3 bytes]", "\n", "a/b"]
-)  # fmt: skip
+    [
+        "",
+        "plain",
+        " ",
+        "<private>",
+        "</private>",
+        "<PRIVATE>",
+        "\\u003cprivate\\u003e",
+        "<\\/private>",
+        ENCODED[:400],
+        ENCODED[:200],
+        f"data:image/png;base64,{ENCODED[:80]}",
+        "data:,x",
+        "=",
+        "-" * 300,
+        "[media removed: 3 bytes]",
+        "\n",
+        "a/b",
+    ]
+)
 TEXTS = st.lists(PIECES, max_size=7).map("".join)
 PAYLOADS = st.none() | st.dictionaries(
     st.sampled_from(["k", "data"]), st.recursive(TEXTS, lambda inner: st.lists(inner, max_size=2), max_leaves=3)

@@ -79,7 +79,7 @@ def test_a_run_in_any_pieces_leaves_a_valid_sequence(
     status: Any,
 ) -> None:
     session_id = f"s{next(_names)}"
-    ends = sorted(pieces.draw(st.sets(st.integers(0, len(sent)), max_size=4), label="pieces")) + [len(sent)]
+    ends = [*sorted(pieces.draw(st.sets(st.integers(0, len(sent)), max_size=4), label="pieces")), len(sent)]
     before = copy.deepcopy(sent)
 
     async def record() -> None:

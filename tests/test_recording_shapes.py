@@ -44,8 +44,10 @@ async def test_openai_chat(memory: Memory) -> None:
     assert [m.role for m in told] == ["system", "user", "assistant", "tool", "tool", "assistant"]
     system, asked, called, first, second, answer = told
     assert (system.text, asked.text, asked.payload) == (
-        "Be brief.", "What is this?", {"name": "ada", "parts": [{"text": 13}, {"media": 0}]},
-    )  # fmt: skip
+        "Be brief.",
+        "What is this?",
+        {"name": "ada", "parts": [{"text": 13}, {"media": 0}]},
+    )
     assert [(m.mime_type, m.size_bytes) for m in asked.media] == [("image/png", len(PNG))]
     assert (await memory.get_media(asked.media[0].media_id)).data == PNG
     look, shell = called.tool_calls
@@ -152,19 +154,27 @@ async def test_openai_responses(memory: Memory) -> None:
         ({"type": "image_url", "image_url": {"url": picture_url(), "detail": "high"}}, "image/png", {"detail": "high"}),
         ({"type": "input_image", "image_url": picture_url()}, "image/png", {}),
         (
-            {"type": "input_audio", "input_audio": {"data": "AAEC", "format": "wav"}}, "audio/wav", {},
+            {"type": "input_audio", "input_audio": {"data": "AAEC", "format": "wav"}},
+            "audio/wav",
+            {},
         ),
         (
             {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAEC"}},
-            "application/pdf", {"name": "a.pdf"},
+            "application/pdf",
+            {"name": "a.pdf"},
         ),
         ({"type": "image", "data": "AAEC", "mimeType": "image/gif"}, "image/gif", {}),
         (
-            {"type": "document", "title": "T", "source": {"type": "base64", "media_type": "application/pdf", "data": "AAEC"}},
-            "application/pdf", {"name": "T"},
+            {
+                "type": "document",
+                "title": "T",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "AAEC"},
+            },
+            "application/pdf",
+            {"name": "T"},
         ),
     ],
-)  # fmt: skip
+)
 async def test_media_in_every_shape(memory: Memory, part: dict[str, Any], kind: str, rest: dict[str, Any]) -> None:
     (told,) = await recorded(memory, [{"role": "user", "content": [part]}])
     assert [m.mime_type for m in told.media] == [kind]

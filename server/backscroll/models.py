@@ -209,6 +209,8 @@ class Session(Value):
     runs: int = 0
     tool_calls: int = 0
     last_seq: int = 0
+    summary_error: str | None = None
+    """Why the last attempt at a summary failed, if it did."""
     created_at: Moment
     updated_at: Moment
     last_activity_at: Moment

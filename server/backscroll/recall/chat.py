@@ -95,6 +95,10 @@ class _Composer:
             anchor = 0
         elif window.around is not None:
             anchor = next((i for i, group in enumerate(groups) if group[-1].seq >= window.around), anchor)
+        if self._surely_fits():
+            page = self._pages(0, len(groups))
+            if self._budget.holds(page):
+                return page
         low, high = self._widest(anchor, both=window.around is not None)
         while True:
             if high - low == 1 and not self._whole(groups[low]):
@@ -109,6 +113,15 @@ class _Composer:
                 high -= 1
             else:
                 low += 1
+
+    def _surely_fits(self) -> bool:
+        """Whether all that was fetched is so little that one look at the whole page costs less than counting."""
+        chars = sum(
+            message.text_chars + sum(call.arguments_chars for call in message.tool_calls)
+            for group in self._groups
+            for message in group
+        )
+        return chars < self._budget.max_tokens * 2 and all(map(self._whole, self._groups))
 
     def _widest(self, anchor: int, *, both: bool) -> tuple[int, int]:
         """The range of groups around the anchor that should fit, by the sum of their costs."""

@@ -29,6 +29,11 @@ def statements(script: str) -> Iterator[str]:
             pending = ""
 
 
+def rewrites_data(script: str) -> bool:
+    """Whether a migration changes rows that were recorded: its first line then says so."""
+    return script.startswith("-- Rewrites data.")
+
+
 def newest(dialect: str) -> int:
     return migrations(dialect)[-1][0]
 

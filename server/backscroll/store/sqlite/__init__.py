@@ -1,11 +1,11 @@
 """The store on SQLite: one file, no daemon, several processes."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
-from os import urandom
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,10 +31,9 @@ from .. import (
 from ..archive import ArchivedRow, ArchivedSession, Restored
 from ..indexing import INDEX_VERSION
 from . import archiving, changing, index, purging, reading, recording, restoring, searching
-from .database import APPLICATION_ID, Database
+from .database import Database
+from .migrating import migrated
 from .rows import dump, find_session, find_user, load, to_ms, unpack_id
-
-DIALECT = "sqlite"
 
 
 class SqliteStore:
@@ -43,6 +42,7 @@ class SqliteStore:
     def __init__(self, database: Database, digest_key: bytes) -> None:
         self._database = database
         self._digest_key = digest_key
+        self._rebuilding: asyncio.Task[int] | None = None
 
     @classmethod
     async def opened(cls, path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> Self:
@@ -50,19 +50,23 @@ class SqliteStore:
         database = Database(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
         await database.open(migrated)
         try:
-            key: bytes = await database.read(
-                lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchone()[0]
-            )
+            told: dict[str, Any] = await database.read(lambda db: dict(db.execute("SELECT name, value FROM meta")))
         except BaseException:
             await database.close()
             raise
-        return cls(database, key)
+        store = cls(database, told["digest_key"])
+        if told["index_version"] != INDEX_VERSION:
+            # Nobody waits for it; until it is done a search may miss what the new version adds.
+            store._rebuilding = asyncio.get_running_loop().create_task(store.rebuild_index())
+        return store
 
     @property
     def path(self) -> Path:
         return self._database.path
 
     async def close(self) -> None:
+        if self._rebuilding is not None:
+            await asyncio.gather(self._rebuilding, return_exceptions=True)
         await self._database.close()
 
     # Writing
@@ -377,37 +381,6 @@ class SqliteStore:
             path.chmod(0o600)
 
         await self._database.alone(copy)
-
-
-def migrated(db: sqlite3.Connection) -> None:
-    """Bring a database to the newest version, in one transaction. Raises StoreUnusable.
-
-    The version is read after the lock was taken: another process may have migrated meanwhile.
-    """
-    try:
-        db.execute("CREATE VIRTUAL TABLE temp.probe USING fts5 (text)")
-        db.execute("DROP TABLE temp.probe")
-    except sqlite3.OperationalError as error:
-        raise StoreUnusable("This Python's SQLite lacks FTS5. Use a Python whose SQLite has it.") from error
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        migrate.refuse_newer(version, DIALECT)
-        for number, _, script in migrate.migrations(DIALECT):
-            if number > version:
-                for statement in migrate.statements(script):
-                    db.execute(statement)
-                db.execute(f"PRAGMA user_version = {number}")
-        if not tables:
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute("INSERT INTO meta (name, value) VALUES ('digest_key', ?)", (urandom(32),))
-            db.execute("INSERT INTO meta (name, value) VALUES ('index_version', ?)", (INDEX_VERSION,))
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
 
 
 def _counters(db: sqlite3.Connection) -> list[str]:

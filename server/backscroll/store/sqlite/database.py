@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 
@@ -110,19 +110,24 @@ class Database:
 
         Until it is left, checkpoints cannot pass that point in time.
         """
-        with sqlite_errors(self.path):
-            connection = await self._connect()
+        connections: list[aiosqlite.Connection] = []
+
+        async def connect() -> None:
+            connections.append(await self._connect())
 
         async def read(work: Callable[[sqlite3.Connection], T]) -> T:
             with sqlite_errors(self.path):
-                return await self._run(connection, work)
+                return await self._run(connections[0], work)
 
         try:
+            with sqlite_errors(self.path):
+                await to_its_end(connect())
             await read(lambda db: db.execute("BEGIN"))
             yield read
         finally:
-            # Shielded: a connection left open would hold its point in time until the process ends.
-            await asyncio.shield(connection.close())
+            # A connection left open would hold its point in time until the process ends.
+            for connection in connections:
+                await to_its_end(connection.close())
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one write transaction. All of it lands, or nothing.
@@ -174,7 +179,7 @@ class Database:
             self.path, isolation_level=None, timeout=self._busy_timeout_s, cached_statements=256
         )
         # A daemon: a loop that dies without closing us must not keep its process alive.
-        thread = getattr(connection, "_thread", connection)
+        thread: threading.Thread = connection._thread
         thread.daemon = True
         try:
             opened = await connection
@@ -204,9 +209,7 @@ class Database:
             (application,) = db.execute("PRAGMA application_id").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if tables and application != APPLICATION_ID:
-                raise StoreUnusable(
-                    f"{self.path} is another program's database. Name another file with BACKSCROLL_DB."
-                )
+                raise StoreUnusable(f"{self.path} is another program's database. Name another file with BACKSCROLL_DB.")
             if not tables:
                 # Of effect in a new file only; elsewhere it would write, each time.
                 db.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -98,6 +98,7 @@ class SessionRow(NamedTuple):
     last_run_index: int
     last_message_key: int
     system_digest: bytes | None
+    summary_error: str | None
     created_at: int
     updated_at: int
     last_activity_at: int
@@ -127,6 +128,7 @@ class SessionRow(NamedTuple):
             runs=self.runs,
             tool_calls=self.tool_calls,
             last_seq=self.last_seq,
+            summary_error=self.summary_error,
             created_at=from_ms(self.created_at),
             updated_at=from_ms(self.updated_at),
             last_activity_at=from_ms(self.last_activity_at),
