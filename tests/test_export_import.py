@@ -388,6 +388,18 @@ async def test_a_fork_goes_with_its_parent_unless_it_is_here(memory: Memory, oth
     assert await exported(memory) == kept
 
 
+async def test_a_fork_of_another_place_is_another_session(memory: Memory, other: Memory) -> None:
+    await fill(memory)
+    await imported(other, await exported(memory, "root/a"))
+    await memory.update_session("root/a", title="Newer")
+    before = await exported(other)
+    text = await exported(memory, "root/a")
+    assert '"fork_seq":2' in text
+    report = await imported(other, text.replace('"fork_seq":2', '"fork_seq":1'))
+    assert len(report.failed) == 1
+    assert await exported(other) == before
+
+
 async def test_a_session_that_went_on_differently_is_left_as_it_is(memory: Memory, other: Memory) -> None:
     await memory.record_run(a_turn(), session_id="s")
     await memory.record_run(a_turn(), session_id="t")

@@ -201,6 +201,12 @@ async def main():
 """
 
 
+def tried_by_somebody(url: str, home: Path) -> list[str]:
+    """What a user without rights is told who tries to write and to read; `home` is a folder they can enter."""
+    their_home = f"os.environ['XDG_CONFIG_HOME'] = {str(home)!r}"
+    return child(f"{SOMEBODY}\n{their_home}\nURL = {url!r}\n{TRIED}").stdout.splitlines()
+
+
 @pytest.fixture
 def commons() -> Iterator[Path]:
     """A folder that any user can enter; tmp_path lies below folders that are ours alone."""
@@ -222,7 +228,7 @@ async def test_what_is_read_only_is_told_and_left_as_it_is(commons: Path, what: 
             os.chown(path, NOBODY, NOBODY)
         path.chmod(0o644 if what == "folder" else 0o444)
     commons.chmod(0o777 if what == "file" else 0o555)
-    told = child(f"{SOMEBODY}\nURL = {url!r}\n{TRIED}").stdout.splitlines()
+    told = tried_by_somebody(url, commons)
     assert told[0].startswith("StoreUnusable")
     assert str(database) in told[0]
     assert database.read_bytes() == before
@@ -230,7 +236,7 @@ async def test_what_is_read_only_is_told_and_left_as_it_is(commons: Path, what: 
 
 def test_a_folder_that_cannot_be_written_is_told(commons: Path) -> None:
     commons.chmod(0o555)
-    told = child(f"{SOMEBODY}\nURL = 'sqlite:///{commons}/sub/notes.db'\n{TRIED}").stdout.splitlines()
+    told = tried_by_somebody(f"sqlite:///{commons}/sub/notes.db", commons)
     assert [line.split()[0] for line in told] == ["StoreUnusable"] * 2
     assert list(commons.iterdir()) == []
 

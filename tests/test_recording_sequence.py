@@ -50,7 +50,7 @@ RUNS = st.lists(st.builds(marked, MESSAGES, st.sampled_from([False, False, False
 FLAGS = st.fixed_dictionaries(
     {name: st.booleans() for name in ("store_media", "store_tool_messages", "store_history_messages")}
 )
-EXAMPLES = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 async def settled(memory: Memory, session_id: str, *, tools: bool) -> None:

@@ -381,7 +381,7 @@ class Store(Protocol):
         """Newest activity first. `after` is the (activity, number) of the last one shown."""
         ...
 
-    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+    async def previews(self, user_id: str, of: Sequence[Session]) -> list[tuple[str | None, str | None]]:
         """The opening and the last answer of each session."""
         ...
 

@@ -3,13 +3,12 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
-from ...errors import InvalidArgument, StoreUnusable
+from ...errors import InvalidArgument
 from ...models import Message, Run, Session, StoredMedia, Summary, ToolCall
 from .. import (
     CallsFound,
@@ -26,11 +25,10 @@ from .. import (
     SearchResult,
     SessionFilter,
     SessionsFound,
-    migrate,
 )
 from ..archive import ArchivedRow, ArchivedSession, Restored
 from ..indexing import INDEX_VERSION
-from . import archiving, changing, index, purging, reading, recording, restoring, searching
+from . import archiving, calls, changing, chats, index, messages, purging, recording, restoring, searching, sessions
 from .database import Database
 from .migrating import migrated
 from .rows import dump, find_session, find_user, load, to_ms, unpack_id
@@ -220,10 +218,10 @@ class SqliteStore:
     # Reading
 
     async def session(self, user_id: str, session: str) -> Session:
-        return await self._database.read(lambda db: reading.session(db, user_id, session))
+        return await self._database.read(lambda db: sessions.session(db, user_id, session))
 
     async def newest_session(self, user_id: str, project: str | None) -> Session | None:
-        return await self._database.read(lambda db: reading.newest_session(db, user_id, project))
+        return await self._database.read(lambda db: sessions.newest_session(db, user_id, project))
 
     async def sessions(
         self,
@@ -235,45 +233,47 @@ class SqliteStore:
         as_of: int | None = None,
         exclude: str | None = None,
     ) -> SessionsFound:
-        return await self._database.read(lambda db: reading.sessions(db, user_id, where, limit, after, as_of, exclude))
+        return await self._database.read(lambda db: sessions.sessions(db, user_id, where, limit, after, as_of, exclude))
 
-    async def previews(self, user_id: str, sessions: Sequence[Session]) -> list[tuple[str | None, str | None]]:
-        return await self._database.read(lambda db: reading.previews(db, user_id, sessions))
+    async def previews(self, user_id: str, of: Sequence[Session]) -> list[tuple[str | None, str | None]]:
+        return await self._database.read(lambda db: sessions.previews(db, user_id, of))
 
     async def chat(self, user_id: str, session: str, window: ChatWindow) -> ChatSlice:
-        return await self._database.read(lambda db: reading.chat(db, user_id, session, window))
+        return await self._database.read(lambda db: chats.chat(db, user_id, session, window))
 
     async def messages(self, user_id: str, session: str, *, agent: str | None = None, after: int = 0) -> list[Message]:
-        return await self._database.read(lambda db: reading.messages(db, user_id, session, agent, after))
+        return await self._database.read(lambda db: messages.messages(db, user_id, session, agent, after))
 
     async def text_of(
         self, user_id: str, session: str, seq: int, *, call: int | None, offset: int, max_chars: int
     ) -> tuple[Message, str, int, int]:
-        return await self._database.read(lambda db: reading.text_of(db, user_id, session, seq, call, offset, max_chars))
+        return await self._database.read(
+            lambda db: messages.text_of(db, user_id, session, seq, call, offset, max_chars)
+        )
 
     async def call_text(
         self, user_id: str, call_key: int, *, field: str, offset: int, max_chars: int
     ) -> tuple[ToolCall, str, int]:
-        return await self._database.read(lambda db: reading.call_text(db, user_id, call_key, field, offset, max_chars))
+        return await self._database.read(lambda db: calls.call_text(db, user_id, call_key, field, offset, max_chars))
 
     async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound:
-        return await self._database.read(lambda db: reading.tool_calls(db, user_id, window))
+        return await self._database.read(lambda db: calls.tool_calls(db, user_id, window))
 
     async def context(
         self, user_id: str, session: str, *, num_history_runs: int, agent: str | None, max_chars: int
     ) -> ContextSlice:
         return await self._database.read(
-            lambda db: reading.context(db, user_id, session, num_history_runs, agent, max_chars)
+            lambda db: chats.context(db, user_id, session, num_history_runs, agent, max_chars)
         )
 
     async def runs(self, user_id: str, session: str) -> list[Run]:
-        return await self._database.read(lambda db: reading.runs(db, user_id, session))
+        return await self._database.read(lambda db: chats.runs(db, user_id, session))
 
     async def search(self, user_id: str, search: Search) -> SearchResult:
         return await self._database.read(lambda db: searching.search(db, user_id, search))
 
     async def summary(self, user_id: str, session: str) -> Summary | None:
-        return await self._database.read(lambda db: reading.summary(db, user_id, session))
+        return await self._database.read(lambda db: sessions.summary(db, user_id, session))
 
     async def session_numbers(self, user_id: str) -> list[int]:
         return await self._database.read(lambda db: archiving.numbers(db, user_id))
@@ -288,16 +288,16 @@ class SqliteStore:
                 await read(lambda _: rows.close())
 
     async def media(self, user_id: str, media_id: str) -> StoredMedia:
-        return await self._database.read(lambda db: reading.media(db, user_id, media_id))
+        return await self._database.read(lambda db: messages.media(db, user_id, media_id))
 
     async def summarized_sessions(self, user_id: str, limit: int) -> list[Session]:
-        return await self._database.read(lambda db: reading.summarized_sessions(db, user_id, limit))
+        return await self._database.read(lambda db: sessions.summarized_sessions(db, user_id, limit))
 
     async def message(self, user_id: str, session: str, seq: int) -> Message:
-        return await self._database.read(lambda db: reading.message(db, user_id, session, seq))
+        return await self._database.read(lambda db: messages.message(db, user_id, session, seq))
 
     async def titles(self, user_id: str, prefix: str, limit: int) -> list[Session]:
-        return await self._database.read(lambda db: reading.titles(db, user_id, prefix, limit))
+        return await self._database.read(lambda db: sessions.titles(db, user_id, prefix, limit))
 
     async def import_state(self, user_id: str, path: str) -> ImportState | None:
         row = await self._database.read(

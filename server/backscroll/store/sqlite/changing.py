@@ -124,7 +124,8 @@ def save_summary(
     covered = session.last_seq if last_seq is None else min(last_seq, session.last_seq)
     row = db.execute(
         "INSERT INTO summaries (session_key, version, summary, topics, made_by, first_seq, last_seq, digest, "
-        "created_at) VALUES (?, (SELECT coalesce(max(version), 0) + 1 FROM summaries WHERE session_key = ?), ?, ?, ?, ?, ?, ?, ?) "
+        "created_at) "
+        "VALUES (?, (SELECT coalesce(max(version), 0) + 1 FROM summaries WHERE session_key = ?), ?, ?, ?, ?, ?, ?, ?) "
         f"RETURNING {SUMMARY_COLUMNS}",
         (
             session.session_key, session.session_key, summary, dump(list(topics)), made_by, min(1, covered), covered,

@@ -1,4 +1,4 @@
-"""Opening and closing go to their end, whoever is cancelled meanwhile: half of either would leave a connection behind."""
+"""Opening and closing go to their end, whoever is cancelled meanwhile: half of either leaves a connection behind."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -79,13 +79,11 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 
 def _is_kept(db: sqlite3.Connection, word: str) -> bool:
-    return any(
-        db.execute(
-            f'SELECT 1 FROM "{table}" WHERE {" OR ".join(f"instr(lower({column}), :word)" for column in columns)} LIMIT 1',
-            {"word": word},
-        ).fetchone()
-        for table, columns in _texts(db)
-    )
+    for table, columns in _texts(db):
+        holds = " OR ".join(f"instr(lower({column}), :word)" for column in columns)
+        if db.execute(f'SELECT 1 FROM "{table}" WHERE {holds} LIMIT 1', {"word": word}).fetchone():
+            return True
+    return False
 
 
 def _texts(db: sqlite3.Connection) -> Iterable[tuple[str, list[str]]]:

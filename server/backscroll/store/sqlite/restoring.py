@@ -292,8 +292,8 @@ class _Intake:
             ).fetchone()
         key = _new_key(
             self.db.execute(
-                "INSERT INTO tool_calls (user_key, session_key, run_key, message_key, result_key, ordinal, tool_call_id, "
-                "tool_name, arguments, status, duration_ms, called_at, from_history) "
+                "INSERT INTO tool_calls (user_key, session_key, run_key, message_key, result_key, ordinal, "
+                "tool_call_id, tool_name, arguments, status, duration_ms, called_at, from_history) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     self.user_key, self.session_key, run_key, message_key, None if result is None else result[0],
@@ -367,12 +367,14 @@ def _finish(
     )  # fmt: skip
     db.execute(
         "UPDATE sessions AS s SET "
-        "messages = (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key), "
-        "history_messages = (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key AND m.from_history), "
-        "runs = (SELECT count(*) FROM runs AS r WHERE r.session_key = s.session_key), "
-        "tool_calls = (SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key AND NOT c.from_history), "
-        "last_message_key = (SELECT coalesce(max(message_key), 0) FROM messages AS m WHERE m.session_key = s.session_key), "
-        "last_seq = max(last_seq, (SELECT coalesce(max(seq), 0) FROM messages AS m WHERE m.session_key = s.session_key)), "
+        "messages = (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key), history_messages = "
+        "(SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key AND m.from_history), "
+        "runs = (SELECT count(*) FROM runs AS r WHERE r.session_key = s.session_key), tool_calls = "
+        "(SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key AND NOT c.from_history), "
+        "last_message_key = "
+        "(SELECT coalesce(max(message_key), 0) FROM messages AS m WHERE m.session_key = s.session_key), "
+        "last_seq = max(last_seq, "
+        "(SELECT coalesce(max(seq), 0) FROM messages AS m WHERE m.session_key = s.session_key)), "
         "last_run_index = max(last_run_index, "
         "(SELECT coalesce(max(run_index), 0) FROM runs AS r WHERE r.session_key = s.session_key)), "
         "system_digest = ? WHERE session_key = ?",

@@ -19,7 +19,7 @@ from ..indexing import (
     user_token,
     without_unspaced,
 )
-from .reading import _MESSAGE_COLUMNS, _message
+from .messages import MESSAGE_COLUMNS, message_of
 from .rows import WHOLE, SessionRow, find_session, find_user, lineage, look_up_session, to_ms, unpack_id
 
 COUNT_CAP = 1_000
@@ -132,9 +132,9 @@ def _newest_sessions(db: sqlite3.Connection, user_key: int, count: int, current:
 
 def _found(db: sqlite3.Connection, message_key: int) -> FoundMessage:
     row = db.execute(
-        f"SELECT {_MESSAGE_COLUMNS}, s.number, s.session_id FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+        f"SELECT {MESSAGE_COLUMNS}, s.number, s.session_id FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
         "JOIN sessions AS s ON s.session_key = m.session_key WHERE m.message_key = :key",
         {"key": message_key, "chars": WHOLE},
     ).fetchone()
-    message: Message = _message(db, row[:-2], row[-2], WHOLE)
+    message: Message = message_of(db, row[:-2], row[-2], WHOLE)
     return FoundMessage(message_key, unpack_id(row[-1]), message)

@@ -1,0 +1,227 @@
+"""Messages as values, one, some or all of a session, with the calls and media that hang on them."""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...errors import MediaNotFound, MessageNotFound
+from ...models import Media, Message, StoredMedia, ToolCall
+from ...text import clean_json
+from .rows import (
+    NEWEST,
+    WHOLE,
+    Stretch,
+    find_session,
+    find_user,
+    from_ms,
+    lineage,
+    load,
+    media_of_row,
+    unpack_id,
+)
+
+MESSAGE_COLUMNS = (
+    "m.message_key, m.seq, r.run_id, m.role, substr(m.text, 1, :chars), m.reasoning, m.tool_call_id, m.tool_name, "
+    "m.is_error, r.agent, m.created_at, m.from_history, m.payload, length(m.text)"
+)
+
+
+MANY = 8
+"""More messages than this are better served by looking up all calls and media of their session at once."""
+
+
+class Hanging(NamedTuple):
+    """What hangs on messages, by their key."""
+
+    calls: Mapping[int, tuple[ToolCall, ...]]
+    media: Mapping[int, tuple[Media, ...]]
+
+
+def message_of(
+    db: sqlite3.Connection,
+    row: Sequence[Any],
+    number: int,
+    max_chars: int,
+    high: int = NEWEST,
+    hanging: Hanging | None = None,
+) -> Message:
+    """A row of MESSAGE_COLUMNS as a value. Its calls and media are looked up, unless they are handed in."""
+    (
+        key, seq, run_id, role, text, reasoning, tool_call_id, tool_name, is_error, agent, created_at, from_history,
+        payload, text_chars,
+    ) = row  # fmt: skip
+    if hanging is None:
+        calls = tuple(_calls_of_message(db, key, max_chars, high)) if role == "assistant" else ()
+        media = _media_of(db, key)
+    else:
+        calls, media = hanging.calls.get(key, ()), hanging.media.get(key, ())
+    return Message(
+        ref=f"#{number}.{seq}",
+        session=f"#{number}",
+        seq=seq,
+        run_id=unpack_id(run_id),
+        role=role,
+        text=text,
+        reasoning=reasoning,
+        media=media,
+        tool_calls=calls,
+        tool_call_id=tool_call_id,
+        tool_name=tool_name,
+        is_error=bool(is_error),
+        agent=agent,
+        created_at=from_ms(created_at),
+        from_history=bool(from_history),
+        payload=load(payload),
+        text_chars=text_chars,
+    )
+
+
+def _media_of(db: sqlite3.Connection, message_key: int) -> tuple[Media, ...]:
+    rows = db.execute(
+        "SELECT f.sha256, f.mime_type, f.size_bytes, f.url FROM message_media AS mm "
+        "JOIN media AS f ON f.media_key = mm.media_key WHERE mm.message_key = ? ORDER BY mm.ordinal",
+        (message_key,),
+    )
+    return tuple(media_of_row(*row) for row in rows)
+
+
+def arguments_of(text: str | None) -> dict[str, Any] | str | None:
+    """An object where the text is a JSON object, else the text itself."""
+    if text is not None and text.lstrip().startswith("{"):
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        # Escapes may spell what no wire can carry, and parsers along the way give up on deep nesting.
+        if isinstance(parsed, dict) and clean_json(parsed) == parsed:
+            return parsed
+    return text
+
+
+_CALL = (
+    "c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), length(c.arguments), "
+    "CASE WHEN f.seq > :high THEN 'pending' ELSE c.status END, c.duration_ms"
+)
+"""A call as its message lists it. One whose result came after the cut of a fork is pending there."""
+
+
+def _call_of(row: Sequence[Any]) -> ToolCall:
+    call_id, name, arguments, chars, status, duration_ms = row
+    return ToolCall(
+        tool_call_id=call_id,
+        tool_name=name,
+        arguments=arguments_of(arguments),
+        status=status,
+        duration_ms=duration_ms,
+        arguments_text=arguments or "",
+        arguments_chars=chars or 0,
+    )
+
+
+def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int, high: int) -> Iterator[ToolCall]:
+    rows = db.execute(
+        f"SELECT {_CALL} FROM tool_calls AS c LEFT JOIN messages AS f ON f.message_key = c.result_key "
+        "WHERE c.message_key = :key ORDER BY c.ordinal",
+        {"key": message_key, "chars": max_chars, "high": high},
+    )
+    return map(_call_of, rows)
+
+
+def _hanging_on(db: sqlite3.Connection, stretch: Stretch) -> Hanging:
+    """Calls and media of a whole stretch in two statements: one by one they cost more than the messages do."""
+    calls: dict[int, list[ToolCall]] = defaultdict(list)
+    for key, *row in db.execute(
+        f"SELECT c.message_key, {_CALL} FROM tool_calls AS c LEFT JOIN messages AS f ON f.message_key = c.result_key "
+        "WHERE c.session_key = :session AND c.message_key IS NOT NULL ORDER BY c.message_key, c.ordinal",
+        {"session": stretch.session_key, "chars": WHOLE, "high": stretch.high},
+    ):
+        calls[key].append(_call_of(row))
+    media: dict[int, list[Media]] = defaultdict(list)
+    for key, *row in db.execute(
+        "SELECT m.message_key, f.sha256, f.mime_type, f.size_bytes, f.url FROM messages AS m "
+        "JOIN message_media AS mm ON mm.message_key = m.message_key JOIN media AS f ON f.media_key = mm.media_key "
+        "WHERE m.session_key = :session ORDER BY m.message_key, mm.ordinal",
+        {"session": stretch.session_key},
+    ):
+        media[key].append(media_of_row(*row))
+    return Hanging(
+        {key: tuple(several) for key, several in calls.items()}, {key: tuple(several) for key, several in media.items()}
+    )
+
+
+def messages(db: sqlite3.Connection, user_id: str, ref: str, agent: str | None, after: int) -> list[Message]:
+    session = find_session(db, user_id, ref)
+    found: list[Message] = []
+    for stretch in reversed(lineage(db, session)):
+        rows = db.execute(
+            f"SELECT {MESSAGE_COLUMNS} FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+            "WHERE m.session_key = :session AND m.seq > :low AND m.seq <= :high "
+            "AND (:agent IS NULL OR r.agent = :agent) ORDER BY m.seq",
+            {
+                "session": stretch.session_key,
+                "low": max(stretch.low, after),
+                "high": stretch.high,
+                "agent": agent,
+                "chars": WHOLE,
+            },
+        ).fetchall()
+        hanging = _hanging_on(db, stretch) if len(rows) > MANY else None
+        found.extend(message_of(db, row, stretch.number, WHOLE, stretch.high, hanging) for row in rows)
+    return found
+
+
+def message(db: sqlite3.Connection, user_id: str, ref: str, seq: int) -> Message:
+    session = find_session(db, user_id, ref)
+    for stretch in lineage(db, session):
+        if stretch.low < seq <= stretch.high:
+            row = db.execute(
+                f"SELECT {MESSAGE_COLUMNS} FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+                "WHERE m.session_key = :session AND m.seq = :seq",
+                {"session": stretch.session_key, "seq": seq, "chars": WHOLE},
+            ).fetchone()
+            if row is not None:
+                return message_of(db, row, stretch.number, WHOLE, stretch.high)
+    raise MessageNotFound(f"{session.handle}.{seq}")
+
+
+def text_of(
+    db: sqlite3.Connection, user_id: str, ref: str, seq: int, call: int | None, offset: int, max_chars: int
+) -> tuple[Message, str, int, int]:
+    session = find_session(db, user_id, ref)
+    for stretch in lineage(db, session):
+        if not stretch.low < seq <= stretch.high:
+            continue
+        row = db.execute(
+            f"SELECT {MESSAGE_COLUMNS} FROM messages AS m JOIN runs AS r ON r.run_key = m.run_key "
+            "WHERE m.session_key = :session AND m.seq = :seq",
+            {"session": stretch.session_key, "seq": seq, "chars": 0},
+        ).fetchone()
+        if row is None:
+            break
+        column, table, key = "text", "messages", "message_key = :key"
+        if call is not None:
+            column, table, key = "arguments", "tool_calls", "message_key = :key AND ordinal = :call"
+        part = db.execute(
+            f"SELECT substr({column}, :offset + 1, :max), length({column}) FROM {table} WHERE {key}",
+            {"key": row[0], "call": call, "offset": offset, "max": max_chars},
+        ).fetchone()
+        text, chars = (None, None) if part is None else part
+        message = message_of(db, row, stretch.number, 0, stretch.high)
+        return message, text or "", chars or 0, session.messages - session.history_messages
+    raise MessageNotFound(f"{session.handle}.{seq}")
+
+
+def media(db: sqlite3.Connection, user_id: str, media_id: str) -> StoredMedia:
+    try:
+        sha256 = bytes.fromhex(media_id)
+    except ValueError:
+        raise MediaNotFound(media_id) from None
+    row = db.execute(
+        "SELECT mime_type, data, url FROM media WHERE user_key = ? AND sha256 = ?",
+        (find_user(db, user_id), sha256),
+    ).fetchone()
+    if row is None:
+        raise MediaNotFound(media_id)
+    return StoredMedia(media_id=media_id.lower(), mime_type=row[0], data=row[1], url=row[2])
