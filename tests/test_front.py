@@ -164,9 +164,7 @@ async def test_an_unknown_handshake_version_gets_the_newest(snapshot: Path, gate
 
 @pytest.mark.parametrize("loaded", [False, True])
 @pytest.mark.parametrize("kept", [False, True])
-async def test_discover_locks_no_era(
-    snapshot: Path, tmp_path: Path, gate: Gate, loaded: bool, kept: bool
-) -> None:
+async def test_discover_locks_no_era(snapshot: Path, tmp_path: Path, gate: Gate, loaded: bool, kept: bool) -> None:
     """A host that asks, gives up and falls back to `initialize` is served, whenever it does so."""
     options: dict[str, Any] = {"snapshot": snapshot if kept else tmp_path / "none", "load_gate": gate}
     async with program(**options) as server:

@@ -185,9 +185,7 @@ def test_prompts_agree_with_a_plain_reading(samples: list[Path]) -> None:
 def test_usage_counts_once_for_each_answer(samples: list[Path]) -> None:
     for path in samples:
         usage = {
-            line["message"]["id"]: line["message"]["usage"]
-            for line in plain_lines(path)
-            if line["type"] == "assistant"
+            line["message"]["id"]: line["message"]["usage"] for line in plain_lines(path) if line["type"] == "assistant"
         }
         runs = runs_of(path)
         for ours, theirs in (
@@ -196,9 +194,7 @@ def test_usage_counts_once_for_each_answer(samples: list[Path]) -> None:
             ("cache_read_tokens", "cache_read_input_tokens"),
             ("cache_write_tokens", "cache_creation_input_tokens"),
         ):
-            assert sum((run.metrics or {}).get(ours, 0) for run in runs) == sum(
-                u[theirs] for u in usage.values()
-            )
+            assert sum((run.metrics or {}).get(ours, 0) for run in runs) == sum(u[theirs] for u in usage.values())
 
 
 def test_nothing_injected_is_taken_for_talk(samples: list[Path]) -> None:
@@ -339,9 +335,7 @@ def test_a_generated_title_does_not_replace_one_given_before_the_offset(file: Pa
 
 
 def test_a_summary_names_the_session_of_its_last_line_only() -> None:
-    assert {run.title for run in runs_of(INLINE_AGENTS) if "/" not in (run.session_id or "")} == {
-        "Two scouts"
-    }
+    assert {run.title for run in runs_of(INLINE_AGENTS) if "/" not in (run.session_id or "")} == {"Two scouts"}
     assert whole_tally(list(CLAUDE.read(INLINE_AGENTS, 0))).skipped == {"summary": 2}
 
 
@@ -474,11 +468,7 @@ def test_prompts_of_other_origin_say_so(file: Path) -> None:
 
 def test_text_that_no_utf8_can_hold_is_visibly_replaced(file: Path) -> None:
     file.write_bytes(
-        json.dumps(a_prompt("half \ud800 pair")).encode()
-        + b"\n"
-        + b"\xff"
-        + json.dumps(a_prompt("x")).encode()
-        + b"\n"
+        json.dumps(a_prompt("half \ud800 pair")).encode() + b"\n" + b"\xff" + json.dumps(a_prompt("x")).encode() + b"\n"
     )
     batch = last_of(CLAUDE.read(file, 0))
     assert [m.text for run in batch.runs for m in run.messages] == ["half \ufffd pair"]
@@ -692,9 +682,7 @@ def either(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 BLOCK = st.fixed_dictionaries(
     {
         "type": either(
-            st.sampled_from(
-                ["text", "thinking", "tool_use", "tool_result", "image", "x_tool_result", "document"]
-            )
+            st.sampled_from(["text", "thinking", "tool_use", "tool_result", "image", "x_tool_result", "document"])
         )
     },
     optional={
@@ -713,9 +701,7 @@ BLOCK = st.fixed_dictionaries(
 LINE = st.fixed_dictionaries(
     {
         "type": either(
-            st.sampled_from(
-                ["user", "assistant", "system", "attachment", "summary", "ai-title", "custom-title"]
-            )
+            st.sampled_from(["user", "assistant", "system", "attachment", "summary", "ai-title", "custom-title"])
         )
     },
     optional={
@@ -727,9 +713,7 @@ LINE = st.fixed_dictionaries(
         "isSidechain": either(st.booleans()),
         "isMeta": either(st.booleans()),
         "isApiErrorMessage": either(st.booleans()),
-        "timestamp": either(
-            st.sampled_from(["2026-01-01T00:00:00Z", "2025-01-01", "0001-01-01T00:00:00+23:00"])
-        ),
+        "timestamp": either(st.sampled_from(["2026-01-01T00:00:00Z", "2025-01-01", "0001-01-01T00:00:00+23:00"])),
         "message": either(
             st.fixed_dictionaries(
                 {"content": either(TEXT | st.lists(either(BLOCK), max_size=3))},
@@ -842,9 +826,7 @@ def test_a_growing_file_gives_what_a_whole_one_gives(
     assert {name: run.messages for name, run in stored.items()} == {
         name: run.messages for name, run in expected.items()
     }
-    assert {name: run.metrics for name, run in stored.items()} == {
-        name: run.metrics for name, run in expected.items()
-    }
+    assert {name: run.metrics for name, run in stored.items()} == {name: run.metrics for name, run in expected.items()}
 
 
 # Finding files.

@@ -123,9 +123,7 @@ async def test_the_front_answers_a_handshake_host_as_the_live_server_does(
     assert [answer["id"] for answer in early if "result" in answer] == [1, 2, 3, 4, 5]
 
 
-async def test_the_front_answers_a_modern_host_as_the_live_server_does(
-    tmp_path: Path, snapshot: Path
-) -> None:
+async def test_the_front_answers_a_modern_host_as_the_live_server_does(tmp_path: Path, snapshot: Path) -> None:
     gate = Gate(tmp_path / "gate")
     methods = ("server/discover", *STATIC_LISTS)
     asked = [request(number, method, ENVELOPE) for number, method in enumerate(methods, 1)]
@@ -269,9 +267,7 @@ async def test_a_line_that_is_no_message_is_answered(
 
 
 async def test_text_that_is_not_quite_unicode_comes_back_visibly_replaced() -> None:
-    escaped = (
-        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%s"}}}\n'
-    )
+    escaped = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%s"}}}\n'
     answers = await serve_all(
         build(""),
         *INITIALIZE,
@@ -291,9 +287,7 @@ async def test_a_lone_surrogate_in_an_answer_does_not_end_the_server() -> None:
     async def call_tool(_ctx: Any, _params: Any) -> types.CallToolResult:
         return types.CallToolResult(content=[types.TextContent(text="half \ud83d emoji")])
 
-    answers = await serve_all(
-        Server("s", on_call_tool=call_tool), *INITIALIZE, call(1, "any"), call(2, "any")
-    )
+    answers = await serve_all(Server("s", on_call_tool=call_tool), *INITIALIZE, call(1, "any"), call(2, "any"))
     assert [text_of(answers[number]) for number in (1, 2)] == ["half � emoji"] * 2
 
 

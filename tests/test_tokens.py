@@ -182,9 +182,7 @@ def test_a_text_just_fits_its_count(either: TokenCounter, text: str) -> None:
 
 
 @given(text=st.one_of(texts, long_texts), max_tokens=budgets)
-def test_a_prefix_begins_the_text_and_keeps_its_budget(
-    either: TokenCounter, text: str, max_tokens: int
-) -> None:
+def test_a_prefix_begins_the_text_and_keeps_its_budget(either: TokenCounter, text: str, max_tokens: int) -> None:
     prefix = either.prefix(text, max_tokens)
     assert text.startswith(prefix)
     assert either.count(prefix) <= max_tokens

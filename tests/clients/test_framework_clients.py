@@ -112,9 +112,7 @@ async def test_it_attaches_records_recalls_and_is_refused(
     ]
 
 
-async def talked(
-    client: Client, surroundings: Mapping[str, str], home: Path, written: Path
-) -> Mapping[str, Any]:
+async def talked(client: Client, surroundings: Mapping[str, str], home: Path, written: Path) -> Mapping[str, Any]:
     """Run the client's program to its end; give what it reports."""
     program = HERE / f"{client.program}.py"
     python = [sys.executable]

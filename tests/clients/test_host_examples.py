@@ -42,9 +42,7 @@ def in_configuration(found: Mapping[str, Any]) -> Iterator[Told]:
     assert len(servers) == 1, f"no host reads {list(found)}"
     for name, server in servers[0].items():
         program = server["command"]
-        yield Told(
-            name, program if isinstance(program, list) else [program, *server["args"]], server.get("env", {})
-        )
+        yield Told(name, program if isinstance(program, list) else [program, *server["args"]], server.get("env", {}))
 
 
 def on_command_lines(lines: str) -> Iterator[Told]:

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -18,9 +18,15 @@ from ..recording import size_of
 from .files import MAX_FAILURES, UNREADABLE, File, Reading, unchanged, words
 from .report import Failure, ImportReport, Progress
 
-MAX_RUNS = 200
+MAX_RUNS = 400
 MAX_BYTES = 4 << 20
-"""Of the runs of one transaction, from as many files as it takes: each costs a flush to the disk."""
+"""Of the runs of one transaction, from as many files as it takes: each costs a flush to the disk.
+
+Who else writes waits for it, which is a tenth of a second or so.
+"""
+
+LEDGER_BYTES = 16 << 20
+"""How much may be recorded before the ledger knows: that much an interrupted import reads again, at most."""
 
 _CHUNK = 1 << 20
 
@@ -42,6 +48,7 @@ class Intake:
         self._progress = progress
         self._waiting: list[tuple[NewRun, Reading]] = []
         self._waiting_bytes = 0
+        self._unnoted_bytes = 0
         self._read: list[Reading] = []
         self._current: Reading | None = None
         self._files = self._files_done = self._bytes_total = self._bytes_done = 0
@@ -89,14 +96,22 @@ class Intake:
                 self._failed.append(Failure(name, 0, str(error)))
 
     async def flush(self) -> None:
-        """Record the runs that wait, then note in the ledger how far their files were read."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
-        readings, self._read = self._read, []
+        """Record the runs that wait, and note in the ledger how far their files were read."""
+        if not self._dry_run:
+            await self._record_waiting()
+            await self._note()
+
+    async def _record_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._unnoted_bytes += self._waiting_bytes
+        self._waiting_bytes = 0
+        await self._record(waiting)
+
+    async def _note(self) -> None:
+        """Only after all that waited was recorded: the ledger must not run ahead of it."""
+        readings, self._read, self._unnoted_bytes = self._read, [], 0
         if self._current is not None:
             readings.append(self._current)
-        if self._dry_run:
-            return
-        await self._record(waiting)
         if readings:
             states = [reading.state() for reading in readings]
             await self._memory.store.save_imports(self._memory.user_id, states)
@@ -131,8 +146,11 @@ class Intake:
         batches = importer.read(path, reading.offset)
         ahead = Tally()
         first = True
+        # The next batch is read while one is recorded: the two take about as long.
+        following = _reading(batches)
         try:
-            while (batch := await asyncio.to_thread(_next, batches)) is not None:
+            while (batch := await following) is not None:
+                following = _reading(batches)
                 if first:
                     first = False
                     self._counts["bytes_read"] += max(0, size - batch.start)
@@ -140,13 +158,14 @@ class Intake:
                         reading.begin_anew()
                 for run in batch.runs:
                     await self._queue(run, reading)
-                # Only now: whatever a flush notes in the ledger must have been recorded.
+                # Only now: what is noted in the ledger must have been recorded, or wait to be.
                 reading.take(batch)
                 ahead = batch.ahead
                 self._count_lines(path, batch.settled)
                 # An offset need not be in bytes; then the file counts as read once it was begun.
                 self._show(path, min(max(0, batch.offset), size))
         finally:
+            await asyncio.gather(following, return_exceptions=True)
             if isinstance(batches, Generator):
                 with suppress(ValueError):
                     # Where this task was cancelled, a thread may be in it still: it closes when that ends.
@@ -163,7 +182,9 @@ class Intake:
         self._waiting.append((run, reading))
         self._waiting_bytes += size_of(run)
         if len(self._waiting) >= MAX_RUNS or self._waiting_bytes >= MAX_BYTES:
-            await self.flush()
+            await self._record_waiting()
+            if self._unnoted_bytes >= LEDGER_BYTES:
+                await self._note()
 
     async def _record(self, waiting: Sequence[tuple[NewRun, Reading]]) -> None:
         """All in one transaction; where one of them is refused, in halves, so that it costs no other run."""
@@ -300,8 +321,8 @@ class _Numbers:
             self._ours.update(self._numbers[first:last])
 
 
-def _next(batches: Iterable[Batch]) -> Batch | None:
-    return next(iter(batches), None)
+def _reading(batches: Iterator[Batch]) -> asyncio.Task[Batch | None]:
+    return asyncio.create_task(asyncio.to_thread(next, batches, None))
 
 
 def _copy(stream: IO[bytes] | IO[str], to: BinaryIO) -> None:

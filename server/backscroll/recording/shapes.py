@@ -5,10 +5,7 @@ parts, `payload["parts"]` tells their order: `{"text": characters}`, `{"media": 
 `{"tool_call": index}`, or the part itself where it could not be placed.
 """
 
-import base64
-import binascii
 import json
-import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +16,11 @@ from ..errors import InvalidArgument
 from ..ids import uuid7
 from ..models import NewMedia, NewMessage, NewToolCall, Role
 from ..text import clean_json, clean_text
+from .parts import maybe_text, media_of, rest_of, rest_of_media, takes_media
 
 _ROLES: dict[str, Role] = {
     "system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool",
 }  # fmt: skip
-_DATA_URI = re.compile(r"data:(?P<type>[^;,]*)(?:;[^;,]*)*?;base64,(?P<data>.*)", re.DOTALL)
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text")
 _OUTPUTS = {
     "function_call_output": "output",
@@ -51,7 +48,7 @@ def normalise(messages: Sequence[Any]) -> tuple[NewMessage, ...]:
         if item.get("type") == "reasoning" and "role" not in item:
             # Responses puts thought before the item that it led to.
             thoughts.append(_reasoning_of(item))
-            if rest := _rest(item, ("type", "summary", "content")):
+            if rest := rest_of(item, ("type", "summary", "content")):
                 carriers.append(rest)
             continue
         for message in _messages_of(item, f"messages[{i}]"):
@@ -116,7 +113,7 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
     payload = {
         clean_text(str(name)): clean_json(value)
         for name, value in item.items()
-        if name not in placed and value is not None and not _takes_media(name, value, content)
+        if name not in placed and value is not None and not takes_media(name, value, content.media)
     }
     shared = {"created_at": _time(item, where), "from_history": item.get("from_history") is True}
     bare = not (content.texts or content.media or content.calls or content.thoughts or content.parts)
@@ -135,8 +132,8 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
         reasoning="\n".join(content.thoughts),
         media=tuple(content.media),
         tool_calls=tuple(content.calls),
-        tool_call_id=_maybe_text(item.get("tool_call_id")) if role == "tool" else None,
-        tool_name=_maybe_text(item.get("tool_name") or item.get("name")) if role == "tool" else None,
+        tool_call_id=maybe_text(item.get("tool_call_id")) if role == "tool" else None,
+        tool_name=maybe_text(item.get("tool_name") or item.get("name")) if role == "tool" else None,
         is_error=role == "tool" and bool(item.get("is_error") or item.get("tool_call_error")),
         duration_ms=_duration(item),
         payload=payload or None,
@@ -179,23 +176,23 @@ def _read_part(part: Any, content: _Content, where: str) -> None:
         text = clean_text(text)
         content.texts.append(text)
         rest = {"type": kind} if kind == "refusal" else {}
-        content.parts.append({"text": len(text), **rest, **_rest(part, ("type", "text", "refusal"))})
+        content.parts.append({"text": len(text), **rest, **rest_of(part, ("type", "text", "refusal"))})
     elif kind == "thinking" and isinstance(part.get("thinking"), str):
         content.thoughts.append(clean_text(part["thinking"]))
-        content.parts.append({"thinking": len(content.thoughts[-1]), **_rest(part, ("type", "thinking"))})
+        content.parts.append({"thinking": len(content.thoughts[-1]), **rest_of(part, ("type", "thinking"))})
     elif kind == "tool_use" and isinstance(part.get("name"), str):
-        content.parts.append({"tool_call": len(content.calls), **_rest(part, ("type", "id", "name", "input"))})
+        content.parts.append({"tool_call": len(content.calls), **rest_of(part, ("type", "id", "name", "input"))})
         content.calls.append(
             NewToolCall(
-                tool_call_id=_maybe_text(part.get("id")),
+                tool_call_id=maybe_text(part.get("id")),
                 tool_name=clean_text(part["name"]),
                 arguments=_arguments(part.get("input")),
             )
         )
     elif kind == "tool_result":
         content.results.append(_tool_result(part, where))
-    elif (media := _media_of(part)) is not None:
-        content.parts.append({"media": len(content.media), **_rest_of_media(part, media)})
+    elif (media := media_of(part)) is not None:
+        content.parts.append({"media": len(content.media), **rest_of_media(part, media)})
         content.media.append(media)
     else:
         content.parts.append(clean_json(part))
@@ -211,9 +208,9 @@ def _tool_result(part: Mapping[str, Any], where: str) -> NewMessage:
         role="tool",
         text="\n".join(inner.texts),
         media=tuple(inner.media),
-        tool_call_id=_maybe_text(part.get("tool_use_id")),
+        tool_call_id=maybe_text(part.get("tool_use_id")),
         is_error=part.get("is_error") is True,
-        payload=_payload_of_result(inner, _rest(part, ("type", "tool_use_id", "content", "is_error"))),
+        payload=_payload_of_result(inner, rest_of(part, ("type", "tool_use_id", "content", "is_error"))),
     )
 
 
@@ -236,7 +233,7 @@ def _chat_calls(item: Mapping[str, Any], where: str) -> Iterator[NewToolCall]:
             raise InvalidArgument(f"{where}.tool_calls[{n}] has no function name.")
         call_id = call.get("id", call.get("tool_call_id"))
         yield NewToolCall(
-            tool_call_id=_maybe_text(call_id),
+            tool_call_id=maybe_text(call_id),
             tool_name=clean_text(name),
             arguments=_arguments(told.get("arguments", told.get("args", told.get("input")))),
         )
@@ -246,7 +243,7 @@ def _extras_of_calls(item: Mapping[str, Any]) -> dict[str, Any]:
     """What chat calls carry beside id, name and arguments (a sealed thought, an index), by their place."""
     found = {}
     for n, call in enumerate(item.get("tool_calls") or ()):
-        rest = _rest(
+        rest = rest_of(
             call,
             ("id", "tool_call_id", "function", "custom", "name", "tool_name", "arguments", "args", "input"),
         )
@@ -262,11 +259,11 @@ def _call_item(item: Mapping[str, Any], where: str) -> NewMessage:
     if not isinstance(name, str) or not name:
         raise InvalidArgument(f"{where} is a {item['type']} without a name.")
     call = NewToolCall(
-        tool_call_id=_maybe_text(item.get("call_id") or item.get("id")),
+        tool_call_id=maybe_text(item.get("call_id") or item.get("id")),
         tool_name=clean_text(name),
         arguments=_arguments(item.get(_CALLS[item["type"]])),
     )
-    rest = _rest(item, ("type", "name", "call_id", _CALLS[item["type"]], "created_at", "from_history"))
+    rest = rest_of(item, ("type", "name", "call_id", _CALLS[item["type"]], "created_at", "from_history"))
     if not item.get("call_id"):
         rest.pop("id", None)
     if item["type"] != "function_call":
@@ -282,7 +279,7 @@ def _call_item(item: Mapping[str, Any], where: str) -> NewMessage:
 
 def _output_item(item: Mapping[str, Any], where: str) -> NewMessage:
     output = item.get(_OUTPUTS[item["type"]])
-    rest = _rest(item, ("type", "call_id", _OUTPUTS[item["type"]], "is_error", "created_at", "from_history"))
+    rest = rest_of(item, ("type", "call_id", _OUTPUTS[item["type"]], "is_error", "created_at", "from_history"))
     if not item.get("call_id"):
         rest.pop("id", None)
     inner = (
@@ -292,7 +289,7 @@ def _output_item(item: Mapping[str, Any], where: str) -> NewMessage:
         role="tool",
         text="\n".join(inner.texts),
         media=tuple(inner.media),
-        tool_call_id=_maybe_text(item.get("call_id") or item.get("id")),
+        tool_call_id=maybe_text(item.get("call_id") or item.get("id")),
         is_error=item.get("status") == "failed" or item.get("is_error") is True,
         created_at=_time(item, where),
         from_history=item.get("from_history") is True,
@@ -317,97 +314,6 @@ def _arguments(value: Any) -> str:
     if isinstance(value, str):
         return clean_text(value)
     return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"))
-
-
-def _rest(part: Any, placed: tuple[str, ...]) -> dict[str, Any]:
-    """What a part says beside what was placed."""
-    if not isinstance(part, Mapping):
-        return {}
-    return {
-        clean_text(str(name)): clean_json(value)
-        for name, value in part.items()
-        if name not in placed and value is not None and value != []
-    }
-
-
-# Media
-
-
-def _media_of(part: Mapping[str, Any]) -> NewMedia | None:
-    """The medium of a part, in any of the three shapes; None where it is none, or cannot be decoded."""
-    kind = part.get("type")
-    if kind in ("image_url", "input_image"):
-        image = part.get("image_url")
-        url = image.get("url") if isinstance(image, Mapping) else image
-        return _from_url(url, "image/*")
-    if kind in ("image", "document"):
-        source = part.get("source")
-        if isinstance(source, Mapping):
-            if source.get("type") == "url":
-                return _from_url(source.get("url"), "image/*" if kind == "image" else "application/octet-stream")
-            return _from_base64(source.get("data"), source.get("media_type"), part.get("title"))
-        # MCP's own image content has data and mimeType on the part.
-        return _from_base64(part.get("data"), part.get("mimeType"), None)
-    if kind in ("input_audio", "audio"):
-        audio = part.get("input_audio", part)
-        if isinstance(audio, Mapping):
-            return _from_base64(audio.get("data"), audio.get("mimeType") or f"audio/{audio.get('format') or '*'}", None)
-    if kind in ("file", "input_file"):
-        file = part.get("file", part)
-        if isinstance(file, Mapping) and isinstance(file.get("file_data"), str):
-            data = file["file_data"]
-            found = _from_url(data, None) if data.startswith("data:") else _from_base64(data, None, None)
-            return found and found.model_copy(update={"name": _maybe_text(file.get("filename"))})
-    return None
-
-
-_CARRIES_MEDIA = ("image_url", "source", "input_audio", "file")
-_OF_MEDIA = ("type", "url", "data", "file_data", "media_type", "mimeType", "format", "filename", "title")
-
-
-def _rest_of_media(part: Mapping[str, Any], media: NewMedia) -> dict[str, Any]:
-    """What a part says of its medium beside bytes or URL and type: its name, the detail asked for."""
-    inner: Mapping[str, Any] = next((part[name] for name in _CARRIES_MEDIA if isinstance(part.get(name), Mapping)), {})
-    rest = {**_rest(inner, _OF_MEDIA), **_rest(part, (*_CARRIES_MEDIA, *_OF_MEDIA))}
-    return {**rest, **({"name": media.name} if media.name else {})}
-
-
-def _from_url(url: Any, mime_type: str | None) -> NewMedia | None:
-    if not isinstance(url, str) or not url:
-        return None
-    if url.startswith("data:"):
-        found = _DATA_URI.fullmatch(url)
-        return None if found is None else _from_base64(found["data"], found["type"], None)
-    return NewMedia(mime_type=mime_type or "application/octet-stream", url=clean_text(url))
-
-
-def _from_base64(data: Any, mime_type: Any, name: Any) -> NewMedia | None:
-    if not isinstance(data, str) or not data:
-        return None
-    try:
-        decoded = base64.b64decode("".join(data.split()), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    kind = mime_type if isinstance(mime_type, str) and mime_type else "application/octet-stream"
-    return NewMedia(mime_type=clean_text(kind), data=decoded, name=_maybe_text(name))
-
-
-_AGNO_MEDIA = {"images": "image/*", "audio": "audio/*", "videos": "video/*", "files": None}
-
-
-def _takes_media(name: str, several: Any, content: _Content) -> bool:
-    """Agno keeps media beside the content, in lists, each with a url or base64. True if all could be placed."""
-    if name not in _AGNO_MEDIA or not isinstance(several, list | tuple):
-        return False
-    kind = _AGNO_MEDIA[name]
-    found = [
-        _from_url(one.get("url"), kind) or _from_base64(one.get("content"), one.get("mime_type") or kind, None)
-        for one in several
-        if isinstance(one, Mapping)
-    ]
-    placed = [media for media in found if media is not None]
-    content.media.extend(placed)
-    return len(placed) == len(several)
 
 
 # Small things
@@ -466,10 +372,6 @@ def _duration(item: Mapping[str, Any]) -> int | None:
     return (
         int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
     )
-
-
-def _maybe_text(value: Any) -> str | None:
-    return None if value is None or value == "" else clean_text(str(value))
 
 
 def _kind(value: Any) -> str:

@@ -1,13 +1,14 @@
 """Messages of one run become rows: messages, tool calls, media, index entries, each result after its call."""
 
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...errors import Conflict
 from .. import PreparedMedia, PreparedMessage, PreparedRun
+from ..arrangement import arranged
 from ..indexing import Scope, entry
 from . import index
 from .rows import SessionRow, dump, to_ms
@@ -415,42 +416,6 @@ class Intake:
             "SELECT ?, ?, media_key FROM media WHERE user_key = ? AND sha256 = ?",
             (message_key, ordinal, user_key, media.sha256),
         )
-
-
-def arranged(
-    messages: Sequence[PreparedMessage], taken: Sequence[int], open_before: Counter[str]
-) -> Iterator[tuple[int, bool]]:
-    """The order in which messages are stored: no result stands before its call.
-
-    A result that came too early waits for its call. One whose call never comes is an orphan (True): it gets
-    a call of its own, so that what is stored stays a valid sequence and nothing is lost.
-    """
-    to_come: Counter[str] = Counter(call.tool_call_id or "" for i in taken for call in messages[i].tool_calls)
-    opened = Counter(open_before)
-    waiting: dict[str, list[int]] = defaultdict(list)
-    for i in taken:
-        message = messages[i]
-        if message.role != "tool":
-            yield i, False
-            for call in message.tool_calls:
-                call_id = call.tool_call_id or ""
-                to_come[call_id] -= 1
-                opened[call_id] += 1
-            # Only after all of its calls: results that waited must not stand between them.
-            for call in message.tool_calls:
-                call_id = call.tool_call_id or ""
-                if waiting[call_id]:
-                    opened[call_id] -= 1
-                    yield waiting[call_id].pop(0), False
-            continue
-        call_id = message.tool_call_id or ""
-        if opened[call_id] > 0:
-            opened[call_id] -= 1
-            yield i, False
-        elif to_come[call_id] > len(waiting[call_id]):
-            waiting[call_id].append(i)
-        else:
-            yield i, True
 
 
 def opening_of(text: str) -> str:
