@@ -205,11 +205,11 @@ class SummaryReceipt(Value):
 
 
 class SessionReceipt(Value):
-    """The session as it now stands."""
+    """The session as it now stands. `title` is the given one, not words of the talk."""
 
     session_id: str
     session: str
-    title: str
+    title: str | None
     state: dict[str, Any]
     metadata: dict[str, Any]
     archived: bool
@@ -219,7 +219,7 @@ class SessionReceipt(Value):
         return cls(
             session_id=session.session_id,
             session=session.session,
-            title=session.shown_title,
+            title=session.title,
             state=session.state,
             metadata=session.metadata,
             archived=session.archived,

@@ -87,7 +87,8 @@ def _summarized(receipt: SummaryReceipt) -> str:
 
 
 def _updated(receipt: SessionReceipt) -> str:
-    return f'Session {receipt.session} is updated: "{receipt.title}"{", archived" if receipt.archived else ""}.'
+    title = f': "{receipt.title}"' if receipt.title else ""
+    return f"Session {receipt.session} is updated{title}{', archived' if receipt.archived else ''}."
 
 
 def _forked(receipt: ForkReceipt) -> str:

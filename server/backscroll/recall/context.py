@@ -8,11 +8,14 @@ from ..models import Message, Run
 from ..policy import FENCE_SENTENCE
 from ..render import compact, message_lines
 from ..store import ContextSlice
+from ..tokens import estimate
 from .chat import line_of
 from .listing import TITLE_CHARS, shortened
 from .reading import Reader
 
 RUN_HEAD_TOKENS = 12
+COUNTED_CHARS = 4_000
+"""Of a message that is left out; how much more there is of it is said roughly."""
 
 
 async def session_context(
@@ -75,7 +78,7 @@ def _page(
     omitted = None
     if first > (1 if cut is not None else 0):
         left_out = told[: first - (1 if cut is not None else 0)]
-        tokens = sum(budget.count(message.text[:20_000]) for _, message in left_out[-200:])
+        tokens = sum(_tokens(message, budget) for _, message in left_out)
         omitted = cut_words(tokens, f'get_chat_history(session_id="{left_out[-1][1].ref}")')
     lines = tuple(
         RunLine(
@@ -90,6 +93,15 @@ def _page(
         for run, messages in runs
     )
     return head.model_copy(update={"runs": lines, "omitted": omitted})
+
+
+def _tokens(message: Message, budget: Budget) -> int:
+    """What a message would take: counted where it is short and at hand, else projected from its beginning."""
+    calls = sum(estimate(call.arguments_text) for call in message.tool_calls)
+    if message.text_chars <= len(message.text) <= COUNTED_CHARS:
+        return budget.count(message.text) + calls
+    shown = message.text[:COUNTED_CHARS]
+    return estimate(shown) * message.text_chars // max(len(shown), 1) + calls
 
 
 def _with_cut(head: SessionContext, told: list[tuple[Run, Message]], budget: Budget) -> SessionContext:

@@ -153,8 +153,9 @@ def titles(db: sqlite3.Connection, user_id: str, typed: str, limit: int) -> list
 
 def summarized_sessions(db: sqlite3.Connection, user_id: str, limit: int) -> list[Session]:
     rows = db.execute(
-        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = ? AND s.archived = 0 AND EXISTS "
-        "(SELECT 1 FROM summaries AS u WHERE u.session_key = s.session_key) "
+        # Driven from the summaries, which are fewer than the sessions.
+        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE +s.user_key = ? AND s.archived = 0 "
+        "AND s.session_key IN (SELECT session_key FROM summaries) "
         "ORDER BY s.last_activity_at DESC, s.session_key DESC LIMIT ?",
         (find_user(db, user_id), limit),
     ).fetchall()
