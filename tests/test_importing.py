@@ -18,6 +18,7 @@ from backscroll.errors import InvalidArgument
 from backscroll.exporting import export_jsonl
 from backscroll.importers import claude_code
 from backscroll.importing import Progress, import_paths
+from backscroll.models import NewMessage, NewRun
 from builders import texts
 
 FIXTURES = Path(__file__).parent / "fixtures" / "claude_code"
@@ -372,3 +373,16 @@ async def test_an_older_state_of_a_file_takes_nothing_back(memory: Memory, tmp_p
     (recorded,) = await memory.record(older, imported=True)
     assert recorded.duplicate
     assert await everything(memory) == rows
+
+
+async def test_a_name_that_the_user_gave_outlives_the_transcripts_own(memory: Memory) -> None:
+    def told(*texts: str) -> NewRun:
+        messages = tuple(NewMessage(role="user", text=text) for text in texts)
+        return NewRun(messages=messages, session_id="s", run_id="r", title="the host's title", source="claude-code")
+
+    await memory.record([told("one")], imported=True)
+    assert (await memory.get_session("s")).title == "the host's title"
+    await memory.update_session("s", title="mine")
+    await memory.record([told("one", "two")], imported=True)
+    session = await memory.get_session("s")
+    assert (session.title, session.messages) == ("mine", 2)

@@ -40,10 +40,11 @@ def update_session(
 ) -> Session:
     row = find_session(db, user_id, ref)
     db.execute(
-        "UPDATE sessions SET title = coalesce(?, title), state = coalesce(?, state), "
+        "UPDATE sessions SET title = coalesce(?, title), renamed = max(renamed, ?), state = coalesce(?, state), "
         "metadata = coalesce(?, metadata), archived = coalesce(?, archived), updated_at = ? WHERE session_key = ?",
         (
             title,
+            int(title is not None),
             None if state is None else dump(merge_patch(load(row.state), state)),
             None if metadata is None else dump(merge_patch(load(row.metadata), metadata)),
             None if archived is None else int(archived),

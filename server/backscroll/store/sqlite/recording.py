@@ -295,14 +295,15 @@ def _update_session(
     state = merge_patch(load(session.state), run.state) if run.state else None
     metadata = merge_patch(load(session.metadata), run.session_metadata) if run.session_metadata else None
     db.execute(
-        "UPDATE sessions SET title = coalesce(?, title), opening = coalesce(opening, ?), agent = coalesce(?, agent), "
+        "UPDATE sessions SET title = CASE WHEN ? AND renamed THEN title ELSE coalesce(?, title) END, "
+        "opening = coalesce(opening, ?), agent = coalesce(?, agent), "
         "state = coalesce(?, state), metadata = coalesce(?, metadata), metrics = ?, "
         "messages = messages + ?, history_messages = history_messages + ?, runs = runs + ?, "
         "tool_calls = tool_calls + ?, last_seq = ?, last_run_index = max(last_run_index, ?), "
         "last_message_key = max(last_message_key, ?), system_digest = coalesce(?, system_digest), updated_at = ?, "
         "last_activity_at = max(CASE WHEN ? THEN 0 ELSE last_activity_at END, ?) WHERE session_key = ?",
         (
-            run.title, tally.opening, run.agent, maybe_dump(state), maybe_dump(metadata),
+            run.imported, run.title, tally.opening, run.agent, maybe_dump(state), maybe_dump(metadata),
             dump(sum_metrics(load(session.metrics), old_metrics, row.metrics)),
             tally.messages, tally.history, int(new_run), tally.tool_calls, tally.seq, row.run_index,
             tally.last_message_key, tally.system_digest, to_ms(run.recorded_at),

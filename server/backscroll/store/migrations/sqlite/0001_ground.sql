@@ -20,6 +20,7 @@ CREATE TABLE sessions (
     session_id       ANY NOT NULL,
     number           INTEGER NOT NULL,
     title            TEXT,
+    renamed          INTEGER NOT NULL DEFAULT 0,  -- by the user: no transcript names it again
     opening          TEXT,                    -- first words of the first user message
     project          TEXT,
     source           TEXT NOT NULL,
