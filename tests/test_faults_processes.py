@@ -43,6 +43,8 @@ def acknowledged_before_kill(url: str, session_id: str, name: str, after: int) -
         assert process.stdout is not None
         told = [process.stdout.readline().strip() for _ in range(after)]
         process.send_signal(signal.SIGKILL)
+        # A recorder that failed by itself says why.
+        assert all(told), process.stderr and process.stderr.read()
         # Not `communicate`: it would pass over what readline has read ahead.
         rest = process.stdout.read()
         assert process.wait(timeout=60) == -signal.SIGKILL

@@ -79,12 +79,16 @@ class _Composer:
         # At the rim of what was fetched a group may be torn: its other half comes with the next page.
         position = chat.position or {}
         # Not where a cursor says to begin, though: there the page before left off.
-        if "s" not in position and len(groups) > 1 and found.older and groups[0][0].role == "tool":
-            groups = groups[1:]
-        torn = chat.include_tool_messages and "b" not in position
-        if torn and len(groups) > 1 and found.newer and groups[-1][0].tool_calls and window_is_torn(groups[-1]):
-            groups = groups[:-1]
+        if len(groups) > 1 and "s" not in position and found.older and groups[0][0].role == "tool":
+            groups = groups if self._is_asked_for(groups[0]) else groups[1:]
+        torn = chat.include_tool_messages and "b" not in position and found.newer
+        if torn and len(groups) > 1 and groups[-1][0].tool_calls and window_is_torn(groups[-1]):
+            groups = groups if self._is_asked_for(groups[-1]) else groups[:-1]
         self._groups = groups
+
+    def _is_asked_for(self, group: Group) -> bool:
+        """Whether a group holds the message whose handle was given: that one is shown, its group torn or not."""
+        return not self._chat.position and any(message.seq == self._chat.around for message in group)
 
     def page(self, window: ChatWindow) -> ChatPage:
         groups = self._groups
@@ -204,7 +208,13 @@ class _Composer:
         heads = [self._budget.cost_of(_emptied(line_of(message)), message_lines) for message in group]
         if sum(heads[: asked_for + 1]) + 3 * MARK_TOKENS > self._budget.max_tokens - self._frame():
             # The message that was named comes first; the call that it answers is one cursor back.
-            group = group[asked_for:]
+            return self._shrunk(group[asked_for:])
+        page = self._shrunk(group)
+        if all(line.seq != group[asked_for].seq for line in page.messages):
+            page = self._shrunk(group[asked_for:])
+        return page
+
+    def _shrunk(self, group: Group) -> ChatPage:
         available = self._budget.max_tokens - self._frame()
         while True:
             page = self._cut_to(group, available)

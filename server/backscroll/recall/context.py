@@ -58,7 +58,8 @@ async def session_context(
         if budget.holds(page):
             break
         if first >= len(told):
-            return _without_more(page, budget)
+            bare = _without_more(page, budget)
+            return _with_cut(bare, told, budget) if told else bare
         first += 1
     if first == len(told) and told:
         return _with_cut(head, told, budget)
@@ -172,6 +173,8 @@ def _without_more(page: SessionContext, budget: Budget) -> SessionContext:
         {"runs": tuple(_bare(run) for run in page.runs)},
         {"title": shortened(page.title, 30), "project": None, "agent": None},
         {"session_id": page.session, "resolved": None},
+        # The cut message's own handle stays; what lies before it is one cursor back from there.
+        {"omitted": None if page.runs else page.omitted},
         {"runs": ()},
     )
     for update in updates:

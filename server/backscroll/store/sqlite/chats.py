@@ -73,7 +73,8 @@ def chat(db: sqlite3.Connection, user_id: str, ref: str, window: ChatWindow) -> 
         found, older = _walk(db, stretches, where, values, 0, high, "DESC", window)
         found.reverse()
         newer = window.before is not None and _any(db, stretches, where, values, window.before - 1, NEWEST)
-    whole = len(stretches) == 1 and as_of == session.last_seq and where in ("TRUE", "m.from_history = 0")
+    # The row counts the session's own messages, not those that a fork shares.
+    whole = session.parent_key is None and as_of == session.last_seq and where in ("TRUE", "m.from_history = 0")
     total = (
         session.messages - (session.history_messages if window.unique else 0)
         if whole and not lowest
