@@ -8,11 +8,18 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import backscroll
 from backscroll.store import Store
 from backscroll.store.opening import open_store
 from backscroll.tokens import TokenCounter, counter
+
+# The plain run tries the same examples each time, so that it fails only where something changed. To go
+# hunting for new ones: HYPOTHESIS_PROFILE=hunt uv run pytest
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("hunt", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 STORES = ("sqlite",)
 """Every implementation of Store: the contract suite runs once with each."""
