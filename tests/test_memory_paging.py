@@ -56,16 +56,15 @@ def unread(whole: list[Message], pages: list[ChatPage]) -> list[str]:
     for page in pages:
         for line in page.messages:
             pieces: list[tuple[str, int, int | None]] = [(line.text, line.offset, None)] if line.text else []
-            pieces += [(str(c.arguments or ""), 0, n) for n, c in enumerate(line.tool_calls)]
+            # A page that reads on inside a call's arguments shows that call alone.
+            inside = line.offset if not line.text else 0
+            made = [call.tool_call_id for m in whole if m.seq == line.seq for call in m.tool_calls]
+            pieces += [
+                (str(c.arguments or ""), inside, made.index(c.tool_call_id) if inside else n)
+                for n, c in enumerate(line.tool_calls)
+            ]
             for piece, offset, n in pieces:
-                # A page inside a text does not say whether that is the message's own or a call's.
-                names = (
-                    [f"call {n}"]
-                    if n is not None
-                    else ["text"]
-                    if not offset
-                    else ["text", "call 0", "call 1", "call 2"]
-                )
+                names = ["text" if n is None else f"call {n}"]
                 places = [
                     (line.seq, name) for name in names if texts.get((line.seq, name), "")[offset:].startswith(piece)
                 ]

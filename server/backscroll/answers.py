@@ -136,7 +136,8 @@ class ChatPage(Page):
     session: str
     messages: tuple[MessageLine, ...]
     previous_cursor: str | None = None
-    total: int
+    total: int | None = None
+    """Of all messages asked for; not on a page that reads on inside one of them."""
     resolved: str | None = None
 
 

@@ -162,7 +162,7 @@ def _heading(message: Message) -> str:
 async def _called(memory: Memory, session: str, message: Message, place: int, call: ToolCall) -> list[str]:
     arguments = call.arguments_text
     if call.arguments_chars > len(arguments):
-        _, arguments, _, _ = await memory.store.text_of(
+        _, arguments, _ = await memory.store.text_of(
             memory.user_id, session, message.seq, call=place, offset=0, max_chars=call.arguments_chars
         )
     pending = " (no result)" if call.status == "pending" else ""
@@ -174,7 +174,7 @@ async def _whole_text(memory: Memory, session: str, message: Message) -> str:
     """The message's text, of which a page holds only the beginning where it is very long."""
     if message.text_chars <= len(message.text):
         return message.text
-    _, text, _, _ = await memory.store.text_of(
+    _, text, _ = await memory.store.text_of(
         memory.user_id, session, message.seq, call=None, offset=0, max_chars=message.text_chars
     )
     return text

@@ -207,7 +207,8 @@ def _sessions_text(page: SearchPage | SessionPage, hint: str, total: int | None)
 
 def _chat_text(page: ChatPage) -> str:
     shown = f", {page.messages[0].ref} to {page.messages[-1].ref}" if page.messages else ""
-    head = f"Session {page.session}, {plural(page.total, 'message')}{shown}."
+    counted = "" if page.total is None else f", {plural(page.total, 'message')}"
+    head = f"Session {page.session}{counted}{shown}."
     lines = [f"{page.resolved} {head}" if page.resolved else head]
     lines += fenced(page.nonce, map(message_lines, page.messages)) if page.messages else ["No messages match."]
     if page.previous_cursor is not None:

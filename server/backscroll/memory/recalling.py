@@ -1,5 +1,6 @@
 """The five reading tools, and what else a memory tells, for one user."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from .. import recall
 from ..answers import ChatPage, Format, SearchPage, SessionContext, SessionPage, ToolCallPage
 from ..errors import NotFound
+from ..fitting import Budget
 from ..models import CallStatus, Message, Role, Run, Session, StoredMedia, Summary
 from ..recall.calls import TOOL as CALLS
 from ..recall.calls import Calls
@@ -22,6 +24,9 @@ from ..store import SessionFilter, Store
 from ..text import clean_text
 from ..tokens import counter
 from .arguments import flag, maybe_text, one_of, page_limit, text
+
+BOUND_IS_ENOUGH = 1_000
+"""From this many tokens on, an answer made before the counter is loaded may be shorter, but is never bare."""
 
 if TYPE_CHECKING:
     from .app import Backscroll
@@ -58,6 +63,13 @@ class Recalling:
     def _reader(self) -> recall.Reader:
         return recall.Reader(self._app.store, self.user_id, self._cursors, counter)
 
+    async def _budget(self, max_tokens: int, form: Format) -> Budget:
+        """Raises InvalidArgument. A small budget waits for the exact counter: by the bound hardly a line would fit."""
+        budget = Budget(max_tokens, form, counter)
+        if max_tokens < BOUND_IS_ENOUGH and not counter.ready:
+            await asyncio.to_thread(counter.load)
+        return budget
+
     async def search_session_history(
         self,
         query: str = "",
@@ -83,7 +95,7 @@ class Recalling:
         activity, the current one excluded. Raises InvalidArgument, SessionNotFound.
         """
         reader = self._reader
-        budget = reader.budget(max_tokens, format)
+        budget = await self._budget(max_tokens, format)
         given = {
             "query": text("query", query, MAX_QUERY_CHARS),
             "num_history_sessions": whole("num_history_sessions", num_history_sessions, 1, 1_000),
@@ -132,7 +144,7 @@ class Recalling:
     ) -> SessionPage:
         """List sessions, newest activity first. Archived ones only when `query` names them."""
         reader = self._reader
-        budget = reader.budget(max_tokens, format)
+        budget = await self._budget(max_tokens, format)
         given = {
             "query": text("query", query or "", MAX_QUERY_CHARS) or None,
             "project": maybe_text(project),
@@ -171,7 +183,7 @@ class Recalling:
         too. Cursors lead to older and newer messages, and on from where a text was cut.
         """
         reader = self._reader
-        budget = reader.budget(max_tokens, format)
+        budget = await self._budget(max_tokens, format)
         resolved = around = None
         ref = session_id
         if ref is None and cursor is None:
@@ -215,7 +227,7 @@ class Recalling:
     ) -> ToolCallPage:
         """Tool calls with arguments and results, newest first. `query` words all stand in the call or its result."""
         reader = self._reader
-        budget = reader.budget(max_tokens, format)
+        budget = await self._budget(max_tokens, format)
         given = {
             "session_id": await self._number(session_id),
             "tool_name": maybe_text(tool_name),
@@ -247,7 +259,7 @@ class Recalling:
     ) -> SessionContext:
         """What is needed to go on with a session: title, state, totals, summary, the last runs word for word."""
         reader = self._reader
-        budget = reader.budget(max_tokens, format)
+        budget = await self._budget(max_tokens, format)
         runs = whole("num_history_runs", num_history_runs, 0, 10_000)
         resolved = None
         if session_id is None:

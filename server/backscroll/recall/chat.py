@@ -344,12 +344,29 @@ def lean(page: ChatPage, budget: Budget) -> ChatPage:
         page = page.model_copy(update=update)
         if budget.holds(page):
             return page
-    calls = {"tool_calls": (), "tool_name": None}
-    page = page.model_copy(update={"messages": tuple(m.model_copy(update=calls) for m in page.messages[:1])})
+    page = page.model_copy(update={"messages": tuple(map(_without_calls, page.messages[:1]))})
     if budget.holds(page):
         return page
     marked = tuple(m.model_copy(update={"cut": m.cut and NO_ROOM}) for m in page.messages)
     return page.model_copy(update={"messages": marked, "next_cursor": None, "previous_cursor": None})
+
+
+def _without_calls(line: MessageLine) -> MessageLine:
+    """The line with its calls left out, and words in their place where no other cut says how to read on."""
+    if not line.tool_calls:
+        return line.model_copy(update={"tool_name": None})
+    told = f'[{len(line.tool_calls)} calls cut: get_tool_call_history(session_id="{line.ref}") reads on]'
+    return line.model_copy(update={"tool_calls": (), "tool_name": None, "cut": line.cut or told})
+
+
+def _continued(line: MessageLine, call: int | None, shown: str, offset: int, words: str | None) -> MessageLine:
+    """A message of which only the rest of one text is shown: its own, or a call's arguments."""
+    if call is None:
+        told: dict[str, Any] = {"text": shown, "cut": words, "tool_calls": ()}
+    else:
+        part = line.tool_calls[call].model_copy(update={"arguments": shown, "cut": words})
+        told = {"text": "", "tool_calls": (part,)}
+    return line.model_copy(update={**told, "offset": offset, "media": ()})
 
 
 def _cursor(reader: Reader, chat: Chat, position: dict[str, Any], as_of: int) -> str:
@@ -359,7 +376,7 @@ def _cursor(reader: Reader, chat: Chat, position: dict[str, Any], as_of: int) ->
 async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str, Any]) -> ChatPage:
     """On from where a text was cut; at its end the cursor goes on to the message behind it."""
     seq, offset, call = position["s"], position["o"], position.get("c")
-    message, rest, chars, behind = await reader.store.text_of(
+    message, rest, chars = await reader.store.text_of(
         reader.user_id, chat.session, seq, call=call, offset=offset, max_chars=budget.max_chars
     )
     session = await reader.store.session(reader.user_id, chat.session)
@@ -377,9 +394,7 @@ async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str
             following = _cursor(reader, chat, again, position["n"])
             how = "next_cursor" if budget.form == "json" else f'cursor "{following}"'
             words = cut_words(budget.missing(shown, rest_chars, rest[len(shown) :]), how)
-        line = line_of(message).model_copy(
-            update={"text": shown, "offset": offset, "cut": words, "tool_calls": (), "media": ()}
-        )
+        line = _continued(line_of(message), call, shown, offset, words)
         return ChatPage(
             notice=FENCE_SENTENCE,
             nonce=fence,
@@ -387,7 +402,6 @@ async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str
             session=session.session,
             messages=(line,),
             next_cursor=following,
-            total=behind,
             resolved=chat.resolved,
         )
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..answers import Format
 from ..cursors import Cursors
 from ..errors import InvalidArgument
-from ..fitting import Budget
 from ..store import Store
 from ..tokens import TokenCounter
 
@@ -29,9 +27,6 @@ class Reader:
     cursors: Cursors
     counter: TokenCounter
     coverage: str | None = None
-
-    def budget(self, max_tokens: int, form: Format) -> Budget:
-        return Budget(max_tokens, form, self.counter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ..answers import Hit, SearchPage
+from ..errors import InvalidArgument
 from ..fitting import Budget, leading, nonce
 from ..models import Message
 from ..policy import FENCE_SENTENCE
@@ -94,7 +95,7 @@ def _hits_page(
     terms: tuple[Term, ...],
 ) -> SearchPage:
     one_session = result.session is not None
-    hits = [hit_of(found, terms, one_session=one_session) for found in result.found]
+    hits = [hit_of(found, terms, one_session=one_session, asked_tool=searching.tool_name) for found in result.found]
 
     # One for all attempts: another nonce may take a token more.
     fence = nonce()
@@ -141,12 +142,14 @@ def _unpacked(differences: list[int]) -> tuple[int, ...]:
     return tuple(keys)
 
 
-def hit_of(found: FoundMessage, terms: tuple[Term, ...], *, one_session: bool) -> Hit:
+def hit_of(found: FoundMessage, terms: tuple[Term, ...], *, one_session: bool, asked_tool: str | None = None) -> Hit:
+    """A match as a line. Of several calls, the one that was asked for names the line, else the first."""
     message = found.message
     text = searched_text(message)
     tool_name = message.tool_name
     if message.tool_calls and not message.text:
-        tool_name = message.tool_calls[0].tool_name
+        names = [call.tool_name for call in message.tool_calls]
+        tool_name = next((name for name in names if asked_tool and name.casefold() == asked_tool.casefold()), names[0])
     return Hit(
         ref=message.ref,
         seq=message.seq,
@@ -202,6 +205,12 @@ def snippet(text: str, terms: tuple[Term, ...], chars: int = SNIPPET_CHARS) -> s
 
 
 async def _previews(reader: Reader, searching: Searching, budget: Budget) -> SearchPage:
+    for name in ("session_id", "role", "tool_name", "agent"):
+        if searching.arguments.get(name) is not None:
+            raise InvalidArgument(
+                f"{name} narrows a search and needs a query. Without one, the last sessions are shown; "
+                "project, source, since and until narrow those. get_session_context opens one session."
+            )
     position = searching.position or {}
     count = searching.num_history_sessions or searching.limit
     already = position.get("c", 0)

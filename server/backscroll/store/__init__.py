@@ -180,9 +180,9 @@ class Store(Protocol):
 
     async def text_of(
         self, user_id: str, session: SessionRef, seq: int, *, call: int | None, offset: int, max_chars: int
-    ) -> tuple[Message, str, int, int]:
+    ) -> tuple[Message, str, int]:
         """A message (its own text left out); `max_chars` from `offset` on of its text, or of a call's arguments;
-        the whole length of that; and how many messages its session has. Raises MessageNotFound."""
+        and the whole length of that. Raises MessageNotFound."""
         ...
 
     async def call_text(

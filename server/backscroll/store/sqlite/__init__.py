@@ -246,7 +246,7 @@ class SqliteStore:
 
     async def text_of(
         self, user_id: str, session: str, seq: int, *, call: int | None, offset: int, max_chars: int
-    ) -> tuple[Message, str, int, int]:
+    ) -> tuple[Message, str, int]:
         return await self._database.read(
             lambda db: messages.text_of(db, user_id, session, seq, call, offset, max_chars)
         )

@@ -188,7 +188,7 @@ def message(db: sqlite3.Connection, user_id: str, ref: str, seq: int) -> Message
 
 def text_of(
     db: sqlite3.Connection, user_id: str, ref: str, seq: int, call: int | None, offset: int, max_chars: int
-) -> tuple[Message, str, int, int]:
+) -> tuple[Message, str, int]:
     session = find_session(db, user_id, ref)
     for stretch in lineage(db, session):
         if not stretch.low < seq <= stretch.high:
@@ -209,7 +209,7 @@ def text_of(
         ).fetchone()
         text, chars = (None, None) if part is None else part
         message = message_of(db, row, stretch.number, 0, stretch.high)
-        return message, text or "", chars or 0, session.messages - session.history_messages
+        return message, text or "", chars or 0
     raise MessageNotFound(f"{session.handle}.{seq}")
 
 
