@@ -92,7 +92,7 @@ def with_sessions(database: Path, count: int = 3) -> None:
                 session_id=f"s-{number}",
                 run_id=f"r-{number}",
                 title=f"Flaky login test {number}",
-                project="/work/widget",
+                project="/srv/widget",
                 agent="coder",
             )
 

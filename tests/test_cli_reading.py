@@ -21,7 +21,7 @@ def test_list_shows_the_newest_session_first(sessions: Path) -> None:
     assert [row.split()[0] for row in rows] == ["#3", "#2", "#1"]
     assert "2026-11-20 10:03" in rows[0]
     assert "Flaky login test 3" in rows[0]
-    assert rows[0].endswith("/work/widget")
+    assert rows[0].endswith("/srv/widget")
 
 
 def test_list_as_json_is_every_session_or_as_many_as_the_limit(sessions: Path) -> None:

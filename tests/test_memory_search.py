@@ -83,9 +83,9 @@ async def test_tool_names_and_arguments_are_found_but_reasoning_is_not(memory: M
 async def furnished(memory: Memory) -> None:
     for n, (session, project, agent, day) in enumerate(
         [
-            ("a", "/work/app", "coder", 1),
-            ("a", "/work/app", "writer", 2),
-            ("b", "/work/web", "coder", 3),
+            ("a", "/srv/app", "coder", 1),
+            ("a", "/srv/app", "writer", 2),
+            ("b", "/srv/web", "coder", 3),
             ("c", None, None, 4),
         ]
     ):
@@ -123,7 +123,7 @@ def third(seqs: set[str], n: int) -> set[str]:
         ({"tool_name": "ba"}, set()),
         ({"agent": "coder"}, A1 | B),
         ({"agent": "Coder"}, set()),
-        ({"project": "/work/app"}, A1 | A2),
+        ({"project": "/srv/app"}, A1 | A2),
         ({"project": "/work"}, set()),
         ({"source": "api"}, ALL),
         ({"source": "codex"}, set()),
@@ -140,7 +140,7 @@ def third(seqs: set[str], n: int) -> set[str]:
         ({"num_history_sessions": 9}, ALL),
         ({"num_history_sessions": 2, "agent": "coder", "role": "user"}, {"#2.1"}),
         (
-            {"agent": "coder", "project": "/work/app", "tool_name": "bash", "role": "assistant", "since": "2026-03-01"},
+            {"agent": "coder", "project": "/srv/app", "tool_name": "bash", "role": "assistant", "since": "2026-03-01"},
             {"#1.2"},
         ),
     ],
@@ -171,7 +171,7 @@ async def test_filters_without_a_query_narrow_the_previews(memory: Memory) -> No
 
     assert await shown() == ["c", "b", "a"]
     assert await shown(num_history_sessions=2) == ["c", "b"]
-    assert await shown(project="/work/app") == ["a"]
+    assert await shown(project="/srv/app") == ["a"]
     assert await shown(since="2026-03-03", until="2026-03-04") == ["b"]
 
 

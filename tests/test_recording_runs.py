@@ -257,11 +257,11 @@ async def test_titles_projects_agents_and_times_are_kept(memory: Memory) -> None
     started = datetime(2026, 11, 20, 14, 3, 0, 123000, UTC)
     await memory.record_run(
         [user("hi"), assistant("yo", created_at="2026-11-20T15:00:00+01:00"), user("again", created_at=1763650000)],
-        session_id="s", title=" Flaky tests ", project="/work/app", agent="coder", model="m1", started_at=started,
+        session_id="s", title=" Flaky tests ", project="/srv/app", agent="coder", model="m1", started_at=started,
         ended_at="2026-11-20T14:05:00Z", metadata={"k": [1, {"z": None}]}, parent_run_id="above",
     )  # fmt: skip
     session = await memory.get_session("s")
-    assert (session.title, session.project, session.agent) == ("Flaky tests", "/work/app", "coder")
+    assert (session.title, session.project, session.agent) == ("Flaky tests", "/srv/app", "coder")
     (run,) = await memory.get_runs("s")
     assert (run.agent, run.model, run.parent_run_id, run.metadata) == ("coder", "m1", "above", {"k": [1, {"z": None}]})
     assert run.started_at == started
