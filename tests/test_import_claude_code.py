@@ -528,6 +528,58 @@ def test_a_file_met_at_any_byte_comes_out_the_same(path: Path, file: Path) -> No
     assert (lines + ahead.lines, kept + ahead.kept) == (tally.lines, tally.kept)
 
 
+def by_agent(agent: str, *lines: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**line, "isSidechain": True, "agentId": agent} for line in lines]
+
+
+def by_parents(agent: str, *lines: dict[str, Any]) -> list[dict[str, Any]]:
+    """As the oldest hosts told sub-agents apart: each line names the one before it, the first names none."""
+    ids = [line["uuid"] for line in lines]
+    return [
+        {**line, "isSidechain": True, "parentUuid": parent}
+        for line, parent in zip(lines, [None, *ids[:-1]], strict=True)
+    ]
+
+
+@pytest.mark.parametrize("told", [by_agent, by_parents])
+def test_sub_agents_that_a_file_begins_with_come_out_the_same_wherever_it_was_met(told: Any, file: Path) -> None:
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    north = told(
+        "n",
+        a_prompt("go north", at=0),
+        an_answer(words("Trees."), at=3, message_id="msg-n", usage=usage),
+        a_prompt("further", at=4),
+        an_answer(a_call("tu-5"), at=5, message_id="msg-n", usage=usage),
+    )
+    south = told(
+        "s",
+        a_prompt("go south", at=1),
+        a_prompt("further", at=2),
+        a_prompt([a_result("tu-5", "done")], at=6),
+    )
+    main = [a_prompt("and now?", at=7), an_answer(words("Home."), at=8)]
+    # Their runs overlap: one of the north ends while the second of the south, begun within it, goes on.
+    lines = [*north[:1], *south[:2], *north[1:], *south[2:], *main]
+    expected = runs_of(written(file, *lines))
+    assert len(expected) == 5
+    for seen in range(len(lines)):
+        batch = last_of(CLAUDE.read(written(file, *lines[:seen]), 0))
+        stored: dict[str, NewRun] = {}
+        store(stored, batch.runs)
+        store(stored, runs_of(written(file, *lines), batch.offset))
+        assert {name: (run.messages, run.metrics) for name, run in stored.items()} == {
+            run.run_id: (run.messages, run.metrics) for run in expected
+        }
+
+
+def test_a_file_that_only_one_sub_agent_writes_is_read_on_from_its_last_prompt(tmp_path: Path) -> None:
+    lines = by_agent("7", a_prompt("go"), an_answer(words("a")), a_prompt("further", at=2), an_answer(words("b"), at=3))
+    file = written(tmp_path / "agent-7.jsonl", *lines)
+    batch = last_of(CLAUDE.read(file, 0))
+    assert len(batch.runs) == 2
+    assert runs_of(file, batch.offset) == [batch.runs[1]]
+
+
 def test_a_real_file_met_anywhere_comes_out_the_same(samples: list[Path], file: Path) -> None:
     for path in samples:
         whole = path.read_bytes()

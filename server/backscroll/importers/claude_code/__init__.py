@@ -4,7 +4,8 @@ A session is Claude's session id. A sub-agent's talk is a session of its own,
 `<session>/agent-<id>`, whose metadata names `parent_session_id`, `tool_use_id`, `agent_type` and
 `description`. A run begins with each prompt and is called `<session>:<uuid of that line>`: the same
 on every reading, and another in a fork, which copies lines with their ids under its own session.
-An offset is in bytes, at the start of the earliest run still open.
+An offset is in bytes, at the start of the last run of the file's owner: sub-agents inside the file
+are read again with the run that started them.
 """
 
 import os

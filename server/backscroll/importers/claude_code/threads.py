@@ -29,12 +29,14 @@ _ABOUT = {
 class Thread:
     """One session and its run in progress. `agent` is unknown until a line or `.meta.json` tells.
 
+    `is_guest`: a sub-agent that has no file of its own, and writes into that of another.
     `began` are the assistant messages of its last run that had any, as their blocks may trail into
     the next; None where that run lies before this reading.
     """
 
     session_id: str
     is_child: bool = False
+    is_guest: bool = False
     agent: str | None = None
     title: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -90,14 +92,17 @@ class Thread:
 class Threads:
     """Whose line each is, which runs are open, and those that closed.
 
-    `start` is where this reading begins, at the start of a run or of the file.
+    `start` is where this reading begins: at the start of the file, or of a run of its owner, which is
+    the user's session or the sub-agent whose file it is. There every run before has ended, and no
+    guest is known. A run of a guest is no place to begin: runs of other guests reach beyond its
+    start though they ended since, and lines before it tell whose the later ones are.
     """
 
     def __init__(self, path: Path, start: int, earlier: Earlier) -> None:
         stem = visible(path.stem)
         self.titles = Titles(start, earlier)
         self._path = path
-        self._start = start
+        self._start = self._next_start = start
         self._earlier = earlier
         self._agent_id = stem.removeprefix("agent-") if stem.startswith("agent-") else None
         session, self._project = earlier.beginning()
@@ -111,9 +116,8 @@ class Threads:
         self._begun: set[str] = set()
 
     def offset(self, end: int) -> int:
-        """Where the earliest open run begins; `end` where none is open."""
-        runs = (thread.run for thread in self._threads.values())
-        return min((run.start for run in runs if run is not None), default=end)
+        """Where the next reading begins; `end` where no talk was met yet."""
+        return self._next_start if self._threads else end
 
     @property
     def waiting(self) -> int:
@@ -147,8 +151,9 @@ class Threads:
         if known := self._threads.get(key):
             return known
         metadata = {"parent_session_id": session, "agent_id": agent_id}
-        child = self._open(Thread(key, is_child=True, metadata=metadata), line)
-        if agent_id == self._agent_id:
+        is_guest = agent_id != self._agent_id
+        child = self._open(Thread(key, is_child=True, is_guest=is_guest, metadata=metadata), line)
+        if not is_guest:
             child.tell(about_agent(self._path))
         return child
 
@@ -186,7 +191,7 @@ class Threads:
 
     def begin(self, thread: Thread, value: dict[str, Any], line: RawLine) -> OpenRun:
         """A new run of this thread, which ends the one before."""
-        if thread.is_child:
+        if thread.is_guest:
             self.close(thread)
         else:
             # Sub-agents inside the file do not outlive the run that started them.
@@ -194,6 +199,7 @@ class Threads:
                 self.close(other)
             self._threads = {thread.session_id: thread}
             self._roots.clear()
+            self._next_start = line.start
         thread.run = OpenRun(
             run_id=_run_id(thread, uuid_of(value, line)),
             start=line.start,

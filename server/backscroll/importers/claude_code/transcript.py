@@ -44,7 +44,7 @@ _MAX_REASON = 60
 
 
 class Transcript:
-    """Lines in, runs out. `start` is where this reading begins, at the start of a run or of the file."""
+    """Lines in, runs out. `start` is where this reading begins: see Threads."""
 
     def __init__(self, path: Path, start: int, earlier: Earlier) -> None:
         self.threads = Threads(path, start, earlier)
