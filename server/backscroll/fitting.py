@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from .answers import Format, Page
 from .errors import InvalidArgument
@@ -15,6 +15,12 @@ CHARS_PER_TOKEN = 6
 
 NO_ROOM = "[cut: ask again with a larger max_tokens or shorter arguments]"
 """Stands for a cursor that the budget cannot hold, since the arguments in it are too long."""
+
+
+SMALLEST_PART = 16
+"""Tokens of a text that are worth showing; below that, other parts of the page have to go."""
+
+P = TypeVar("P", bound=Page)
 
 
 class Budget:
@@ -81,6 +87,17 @@ def leading(costs: Iterable[int], available: int) -> int:
             break
         taken += 1
     return taken
+
+
+def squeezed(page_of: Callable[[int], P], available: int, budget: Budget, last_resort: Callable[[P], P]) -> P:
+    """The page with as much of a text as fits. What is tried shrinks by a fifth: only a whole page tells its cost."""
+    while True:
+        page = page_of(available)
+        if budget.holds(page):
+            return page
+        if available <= SMALLEST_PART:
+            return last_resort(page)
+        available = available * 4 // 5
 
 
 def shares(wanted: Sequence[int], available: int) -> list[int]:

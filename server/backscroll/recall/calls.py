@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..answers import ToolCallLine, ToolCallPage
-from ..fitting import NO_ROOM, Budget, cut_words, leading, nonce, shares
+from ..fitting import NO_ROOM, Budget, cut_words, leading, nonce, shares, squeezed
 from ..models import ToolCall
 from ..policy import FENCE_SENTENCE
 from ..render import tool_call_lines
@@ -215,10 +215,4 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
     if chars - offset <= len(rest) and budget.holds(whole):
         return whole
     available = budget.max_tokens - budget.cost(page(""))
-    while True:
-        cut = page(budget.prefix(rest, available))
-        if budget.holds(cut):
-            return cut
-        if available <= 16:
-            return _lean(cut, budget)
-        available = available * 4 // 5
+    return squeezed(lambda tokens: page(budget.prefix(rest, tokens)), available, budget, lambda cut: _lean(cut, budget))

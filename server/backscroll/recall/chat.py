@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..answers import CallLine, ChatPage, MessageLine
-from ..fitting import NO_ROOM, Budget, cut_words, nonce, shares
+from ..fitting import NO_ROOM, Budget, cut_words, leading, nonce, shares, squeezed
 from ..models import Message
 from ..policy import FENCE_SENTENCE
 from ..render import message_lines
@@ -216,19 +216,15 @@ class _Composer:
 
     def _shrunk(self, group: Group) -> ChatPage:
         available = self._budget.max_tokens - self._frame()
-        while True:
-            page = self._cut_to(group, available)
-            if self._budget.holds(page):
-                return page
-            if available <= 16:
-                return lean(page, self._budget)
-            available = available * 4 // 5
+        return squeezed(
+            lambda tokens: self._cut_to(group, tokens), available, self._budget, lambda page: lean(page, self._budget)
+        )
 
     def _cut_to(self, group: Group, available: int) -> ChatPage:
         """Each message's texts shortened to their share; the last messages go where even the heads are too many."""
         lines = [line_of(message) for message in group]
         heads = [self._budget.cost_of(_emptied(line), message_lines) for line in lines]
-        kept = max(1, _fitting(heads, available - MARK_TOKENS))
+        kept = max(1, leading(heads, available - MARK_TOKENS))
         texts = [_Text(group[n], None) for n in range(kept)]
         texts += [_Text(group[n], c) for n in range(kept) for c in range(len(group[n].tool_calls))]
         texts = [text for text in texts if text.shown]
@@ -324,16 +320,6 @@ def _with_cut(line: MessageLine, call: int | None, shown: str, words: str) -> Me
     return line.model_copy(update={"tool_calls": tuple(calls)})
 
 
-def _fitting(costs: Sequence[int], available: int) -> int:
-    taken = 0
-    for cost in costs:
-        available -= cost
-        if available < 0:
-            break
-        taken += 1
-    return taken
-
-
 def lean(page: ChatPage, budget: Budget) -> ChatPage:
     """The last resort of a very small budget: the fields that a handle can bring back go first, then text."""
     for leave_out in ({"run_id": None, "agent": None}, {"created_at": None, "tool_call_id": None}, {"media": ()}):
@@ -409,10 +395,4 @@ async def _inside(reader: Reader, chat: Chat, budget: Budget, position: dict[str
     if chars - offset <= len(rest) and budget.holds(whole):
         return whole
     available = budget.max_tokens - budget.cost(page(""))
-    while True:
-        cut = page(budget.prefix(rest, available))
-        if budget.holds(cut):
-            return cut
-        if available <= 16:
-            return lean(cut, budget)
-        available = available * 4 // 5
+    return squeezed(lambda tokens: page(budget.prefix(rest, tokens)), available, budget, lambda cut: lean(cut, budget))

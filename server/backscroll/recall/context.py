@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..answers import MessageLine, RunLine, SessionContext
-from ..fitting import Budget, cut_words, nonce
+from ..fitting import Budget, cut_words, nonce, squeezed
 from ..models import Message, Run
 from ..policy import FENCE_SENTENCE
 from ..render import compact, message_lines
@@ -111,16 +111,14 @@ def _with_cut(head: SessionContext, told: list[tuple[Run, Message]], budget: Bud
     how = f'get_chat_history(session_id="{message.ref}")'
     blank = line_of(message).model_copy(update={"text": "", "tool_calls": (), "cut": cut_words(1_000_000, how)})
     available = budget.max_tokens - budget.cost(_page(head, told, len(told), budget, blank))
-    while True:
-        shown = budget.prefix(message.text, available) if message.text else ""
+
+    def page(tokens: int) -> SessionContext:
+        shown = budget.prefix(message.text, tokens) if message.text else ""
         missing = budget.missing(shown, message.text_chars - len(shown), message.text[len(shown) :])
         line = blank.model_copy(update={"text": shown, "cut": cut_words(missing, how)})
-        page = _page(head, told, len(told), budget, line)
-        if budget.holds(page):
-            return page
-        if available <= 16:
-            return _without_more(page, budget)
-        available = available * 4 // 5
+        return _page(head, told, len(told), budget, line)
+
+    return squeezed(page, available, budget, lambda cut: _without_more(cut, budget))
 
 
 def _fitting_head(reader: Reader, found: ContextSlice, budget: Budget, resolved: str | None) -> SessionContext:
