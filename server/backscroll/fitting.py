@@ -89,6 +89,29 @@ def leading(costs: Iterable[int], available: int) -> int:
     return taken
 
 
+def filled(
+    page_of: Callable[[int], P],
+    lines: Sequence[Any],
+    text: Callable[[Any], str],
+    limit: int,
+    budget: Budget,
+    last_resort: Callable[[P], P],
+) -> P:
+    """The page with as many of the first lines as fit, at most `limit` and at least one.
+
+    `page_of` makes the page of so many lines; costs of lines tell roughly how many, the page itself exactly.
+    """
+    if not lines:
+        return page_of(0)
+    frame = budget.cost(page_of(1)) - budget.cost_of(lines[0], text)
+    costs = (budget.cost_of(line, text) for line in lines)
+    taken = max(1, min(leading(costs, budget.max_tokens - frame), limit))
+    while taken > 1 and not budget.holds(page_of(taken)):
+        taken -= 1
+    page = page_of(taken)
+    return page if budget.holds(page) else last_resort(page)
+
+
 def squeezed(page_of: Callable[[int], P], available: int, budget: Budget, last_resort: Callable[[P], P]) -> P:
     """The page with as much of a text as fits. What is tried shrinks by a fifth: only a whole page tells its cost."""
     while True:

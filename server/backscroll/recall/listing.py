@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..answers import SearchPage, SessionLine, SessionPage
-from ..fitting import NO_ROOM, Budget, leading, nonce
+from ..fitting import NO_ROOM, Budget, filled, nonce
 from ..models import Session
 from ..policy import FENCE_SENTENCE
 from ..render import session_line
@@ -56,15 +56,7 @@ async def session_page(reader: Reader, listing: Listing, budget: Budget) -> Sess
             coverage=reader.coverage,
         )
 
-    if not lines:
-        return page(0)
-    frame = budget.cost(page(1)) - budget.cost_of(lines[0], session_line)
-    costs = (budget.cost_of(line, session_line) for line in lines)
-    taken = max(1, min(leading(costs, budget.max_tokens - frame), listing.limit))
-    while taken > 1 and not budget.holds(page(taken)):
-        taken -= 1
-    made = page(taken)
-    return made if budget.holds(made) else lean(made, budget)
+    return filled(page, lines, session_line, listing.limit, budget, lambda made: lean(made, budget))
 
 
 def line_of(session: Session, opening: str | None = None, last_answer: str | None = None) -> SessionLine:

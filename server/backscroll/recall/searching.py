@@ -7,7 +7,7 @@ from typing import Any
 
 from ..answers import Hit, SearchPage
 from ..errors import InvalidArgument
-from ..fitting import Budget, leading, nonce
+from ..fitting import Budget, filled, nonce
 from ..models import Message
 from ..policy import FENCE_SENTENCE
 from ..render import hit_line, one_line, session_line
@@ -118,15 +118,7 @@ def _hits_page(
             coverage=reader.coverage,
         )
 
-    if not hits:
-        return page(0)
-    frame = budget.cost(page(1)) - budget.cost_of(hits[0], hit_line)
-    costs = (budget.cost_of(hit, hit_line) for hit in hits)
-    taken = max(1, min(leading(costs, budget.max_tokens - frame), searching.limit))
-    while taken > 1 and not budget.holds(page(taken)):
-        taken -= 1
-    made = page(taken)
-    return made if budget.holds(made) else _lean(made, budget)
+    return filled(page, hits, hit_line, searching.limit, budget, lambda made: _lean(made, budget))
 
 
 def _packed(keys: list[int]) -> list[int]:
@@ -247,15 +239,7 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
             coverage=reader.coverage,
         )
 
-    if not lines:
-        return page(0)
-    frame = budget.cost(page(1)) - budget.cost_of(lines[0], session_line)
-    costs = (budget.cost_of(line, session_line) for line in lines)
-    taken = max(1, min(leading(costs, budget.max_tokens - frame), searching.limit))
-    while taken > 1 and not budget.holds(page(taken)):
-        taken -= 1
-    made = page(taken)
-    return made if budget.holds(made) else lean_sessions(made, budget)
+    return filled(page, lines, session_line, searching.limit, budget, lambda made: lean_sessions(made, budget))
 
 
 def _lean(page: SearchPage, budget: Budget) -> SearchPage:
