@@ -61,7 +61,7 @@ class Recalling:
 
     @property
     def _reader(self) -> recall.Reader:
-        return recall.Reader(self._app.store, self.user_id, self._cursors, counter)
+        return recall.Reader(self._app.store, self.user_id, self._cursors)
 
     async def _budget(self, max_tokens: int, form: Format) -> Budget:
         """Raises InvalidArgument. A small budget waits for the exact counter: by the bound hardly a line would fit."""

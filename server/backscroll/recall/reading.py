@@ -9,7 +9,6 @@ from typing import Any
 from ..cursors import Cursors
 from ..errors import InvalidArgument
 from ..store import Store
-from ..tokens import TokenCounter
 
 MAX_WORDS = 64
 
@@ -25,7 +24,6 @@ class Reader:
     store: Store
     user_id: str
     cursors: Cursors
-    counter: TokenCounter
     coverage: str | None = None
 
 

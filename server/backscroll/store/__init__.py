@@ -233,8 +233,6 @@ class Store(Protocol):
 
     async def import_state(self, user_id: str, path: str) -> ImportState | None: ...
 
-    async def tombstoned(self, user_id: str, source: str, digest: bytes) -> bool: ...
-
     # The store itself
 
     def tombstone_digest(self, source: str, session_id: str) -> bytes:

@@ -325,15 +325,6 @@ class SqliteStore:
             load(settled),
         )
 
-    async def tombstoned(self, user_id: str, source: str, digest: bytes) -> bool:
-        row = await self._database.read(
-            lambda db: db.execute(
-                "SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ?",
-                (find_user(db, user_id), source, digest),
-            ).fetchone()
-        )
-        return row is not None
-
     # The store itself
 
     async def digest_key(self) -> bytes:
