@@ -47,6 +47,8 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     for name in [name for name in os.environ if name.startswith(("BACKSCROLL_", "XDG_", "CLAUDE_"))]:
         monkeypatch.delenv(name)
+    # Vectors come when they come: what a search finds must not hang on that, save where it is the subject.
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC", "off")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     for name, folder in (

@@ -111,9 +111,9 @@ def command(database: Path | str, *flags: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What the server's process gets: this test's own folders, and the package."""
+    """What the server's process gets: this test's own folders, and the package; no vectors, which take their time."""
     kept = {name: value for name, value in os.environ.items() if name in ("HOME", "TZ") or name.startswith("XDG_")}
-    return {**kept, "PYTHONPATH": str(ROOT / "server"), **more}
+    return {**kept, "PYTHONPATH": str(ROOT / "server"), "BACKSCROLL_SEMANTIC": "off", **more}
 
 
 @asynccontextmanager

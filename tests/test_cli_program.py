@@ -27,7 +27,7 @@ def test_a_session_is_recorded_exported_imported_and_read_by_programs_of_their_o
     assert (imported.returncode, imported.stderr) == (0, "")
     found = program("search", "wall", "clocks", "--json", env={"BACKSCROLL_DB": other})
     assert (found.returncode, found.stderr) == (0, "")
-    assert json.loads(found.stdout)["total"] == 3
+    assert json.loads(found.stdout)["total"] == 6
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 import backscroll
 from backscroll.config import Settings
+from backscroll.store import migrate
 from builders import a_turn
 from cli_doors import at_prompt, ok, ok_json, recorded, with_sessions
 
@@ -62,6 +63,26 @@ def test_stats_says_what_leaves_the_machine_and_keeps_keys_to_itself(
         assert "https://models.example/v1" in text
 
 
+def test_stats_says_how_search_by_meaning_stands(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "search by meaning    off" in ok(sessions, "stats")
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC", "auto")
+    told = ok_json(sessions, "stats")
+    assert (told["semantic"]["on"], told["semantic"]["installed"]) == (True, True)
+    assert told["semantic"]["made"] == 0
+    assert f"on: 0 vectors, {told['counts']['messages']} messages to look at" in ok(sessions, "stats")
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC_BASE_URL", "https://me:hunter2@models.example/v1?key=hunter2")
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC_MODEL", "small")
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC_API_KEY", "hunter2")
+    (sent,) = ok_json(sessions, "stats")["leaves_this_machine"]
+    assert sent == {
+        "what": "text of messages and questions, for search by meaning",
+        "to": "https://models.example/v1",
+    }
+    assert "hunter2" not in ok(sessions, "stats") + ok(sessions, "stats", "--json")
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC", "off")
+    assert ok_json(sessions, "stats")["leaves_this_machine"] == []
+
+
 def test_a_backup_is_a_database_of_its_own(sessions: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     assert str(copy) in ok(sessions, "backup", str(copy))
@@ -89,7 +110,7 @@ def test_what_needs_a_database_says_that_there_is_none(tmp_path: Path) -> None:
 
 
 def test_migrate_says_the_version_and_checks_the_index(sessions: Path) -> None:
-    assert "has version 1, the newest" in ok(sessions, "migrate")
+    assert f"has version {migrate.newest('sqlite')}, the newest" in ok(sessions, "migrate")
     assert "agree" in ok(sessions, "migrate", "--check-index")
 
 
@@ -101,7 +122,7 @@ def test_migrate_finds_a_broken_index_and_makes_it_anew(sessions: Path) -> None:
     assert done.exit_code == 1
     assert "--rebuild-index" in done.stderr
     assert "Index rebuilt: 12 " in ok(sessions, "migrate", "--rebuild-index", "--check-index")
-    assert ok_json(sessions, "search", "clocks")["total"] == 3
+    assert ok_json(sessions, "search", "clocks")["total"] == 6
 
 
 def test_plain_backscroll_says_what_is_there_and_what_to_do_next(sessions: Path, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def family(memory: Memory) -> None:
     """#1 with a fork at 4 (#2), one at 2 (#3), one at its end (#4); #5 a fork of #2; each goes on by itself."""
     for n in range(3):
         await memory.record_run(
-            [user(f"root {n}"), assistant(f"rooted {n}", call(f"c{n}")), result(f"c{n}")], session_id="root",
+            [user(f"root {n}"), assistant(f"reply {n}", call(f"c{n}")), result(f"c{n}")], session_id="root",
             metrics={"total_tokens": 10},
         )  # fmt: skip
     for parent, cut, name in (("root", 6, "mid"), ("root", 1, "low"), ("root", 9, "high"), ("mid", 7, "deep")):

@@ -110,7 +110,7 @@ async def test_what_does_not_exist_is_not_found(store: Store) -> None:
     assert await store.newest_session("ada", None) is None
     assert (await store.sessions("ada", SessionFilter(), limit=5)).sessions == ()
     assert (await store.tool_calls("ada", CallWindow())).calls == ()
-    assert (await store.search("ada", Search((Term("x"),)))).found == ()
+    assert (await store.search("ada", Search((Term("x"),)))).candidates == ()
 
 
 async def test_a_file_that_is_opened_again_is_the_same(url: str, store: Store) -> None:
@@ -169,7 +169,7 @@ async def test_readers_and_writers_at_once_see_whole_runs(url: str, store: Store
 
 async def test_a_new_index_says_what_the_old_one_said(store: Store, database: Path) -> None:
     await store.record("ada", [await prepared(store, a_tool_turn(n), run_id=str(n)) for n in range(10)])
-    search = Search((Term("matter"),), limit=100)
+    search = Search((Term("matter"),))
     before = await store.search("ada", search)
     assert await store.rebuild_index() == 40
     assert await store.search("ada", search) == before

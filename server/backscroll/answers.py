@@ -14,14 +14,22 @@ Format = Literal["text", "json"]
 
 
 class Hit(Value):
-    """One match. `session_id` and `session` stand here only where a page spans sessions."""
+    """One match. `session_id` stands here only where a page spans sessions.
+
+    `before` is of the message before it, where the match alone makes little sense. `alike` other matches say
+    the same; `also` names the first of them.
+    """
 
     ref: str
     seq: int
     session_id: str | None = None
     run_id: str | None
     role: Role
+    name: str | None = None
     snippet: str
+    before: str | None = None
+    also: tuple[str, ...] = ()
+    alike: int = 0
     tool_name: str | None = None
     agent: str | None = None
     created_at: Moment
@@ -76,8 +84,15 @@ class MessageLine(Value):
     cut: str | None = None
 
 
+class Outcome(Value):
+    """Where a call stands, and how it ended."""
+
+    ref: str | None
+    status: CallStatus
+
+
 class ToolCallLine(Value):
-    """A call with its result. `offset` and `field` tell which part a continued text shows."""
+    """A call with its result. `times` identical ones were found, if more than one: `outcomes` are the newest ones'."""
 
     ref: str | None = None
     seq: int | None = None
@@ -92,6 +107,8 @@ class ToolCallLine(Value):
     agent: str | None = None
     created_at: Moment | None = None
     duration_ms: int | None = None
+    times: int | None = None
+    outcomes: tuple[Outcome, ...] = ()
     cut: str | None = None
     result_cut: str | None = None
 
@@ -114,14 +131,19 @@ class Page(Value):
 
 
 class SearchPage(Page):
-    """Hits, best first; or, without a query, `sessions` with previews, newest activity first."""
+    """Hits, best first; or, without a query, `sessions` with previews, newest activity first.
+
+    `note` tells what was searched for instead of words that nothing has.
+    """
 
     session_id: str | None = None
     session: str | None = None
     hits: tuple[Hit, ...] | None = None
     sessions: tuple[SessionLine, ...] | None = None
+    note: str | None = None
     total: int | None = None
     total_at_least: int | None = None
+    remaining: int = Field(default=0, exclude=True)
 
 
 class SessionPage(Page):
@@ -142,11 +164,18 @@ class ChatPage(Page):
 
 
 class ToolCallPage(Page):
+    """Calls, newest first; with a query the best match first (`ranked`), and identical ones as one line.
+
+    `note` tells what was searched for instead of words that no call has.
+    """
+
     session_id: str | None = None
     session: str | None = None
     tool_calls: tuple[ToolCallLine, ...]
+    note: str | None = None
     total: int | None = None
     total_at_least: int | None = None
+    ranked: bool = Field(default=False, exclude=True)
 
 
 class SessionContext(Page):

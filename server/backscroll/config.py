@@ -58,6 +58,11 @@ class Settings(BaseModel):
     summary_timeout_s: float = Field(60.0, gt=0)
     summary_retries: int = Field(2, ge=0, le=10)
     summary_after_messages: int = Field(20, ge=1)
+    semantic: Literal["auto", "off"] = "auto"
+    semantic_base_url: str | None = None
+    semantic_model: str | None = None
+    semantic_api_key: SecretStr | None = None
+    semantic_timeout_s: float = Field(30.0, gt=0)
     synchronous: Literal["FULL", "NORMAL", "EXTRA"] = "FULL"
     busy_timeout_s: float = Field(10.0, gt=0)
     max_message_bytes: int = Field(32 << 20, ge=1)
@@ -78,6 +83,10 @@ class Settings(BaseModel):
     def sends_text_to(self) -> str | None:
         """Where text leaves this machine to, if a summary endpoint is set."""
         return self.summary_base_url if self.summary_model else None
+
+    def semantic_endpoint(self) -> str | None:
+        """Where the text of messages and questions leaves this machine to, if an embeddings endpoint is in use."""
+        return self.semantic_base_url if self.semantic == "auto" and self.semantic_model else None
 
 
 def read_config(path: Path) -> dict[str, Any]:

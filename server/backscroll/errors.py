@@ -11,8 +11,10 @@ BackscrollError
 ├─ TranscriptError       a file that cannot be read; names the file and the line
 ├─ ConfigError           a bad setting; names where it was set
 ├─ SummaryError          the summary model could not be asked, or gave nothing usable
+├─ EmbeddingError        the embedding model could not be loaded or asked, or gave nothing usable
 └─ StoreError            the database refused; __cause__ has its words
    ├─ StoreBusy          another process holds it: try again
+   ├─ IndexDamaged       the search index alone is: it can be made anew from what was recorded
    └─ StoreUnusable      not a database, damaged, read-only, too new, no space
 
 A message says what is wrong and what to do next, reads well after "Error executing tool NAME: ",
@@ -69,12 +71,26 @@ class SummaryError(BackscrollError):
     """The summary model could not be asked or gave nothing usable; the old summary stands."""
 
 
+class EmbeddingError(BackscrollError):
+    """The embedding model could not be loaded or asked; search then goes by words alone."""
+
+
 class StoreError(BackscrollError):
     """The database refused; `__cause__` has its words."""
 
 
 class StoreBusy(StoreError):
     """Another process holds the database; nothing was changed, and trying again is right."""
+
+
+class IndexDamaged(StoreError):
+    """The search index cannot be read or written; all that was recorded is there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The search index is damaged; nothing that was recorded is lost. "
+            "Make it anew with `backscroll migrate --rebuild-index`."
+        )
 
 
 class StoreUnusable(StoreError):

@@ -12,9 +12,9 @@ from datetime import datetime
 from .importers.backscroll_jsonl import HEADER
 from .memory import Memory
 from .models import Message, Run, Session, ToolCall
-from .render import one_line
 from .store import ChatWindow
 from .store.archive import ArchivedRow, ArchivedSession, line_of
+from .text import one_line
 
 Write = Callable[[str], object]
 

@@ -6,7 +6,8 @@ import mcp_types as mcp
 
 from .errors import InvalidArgument
 from .memory import Memory
-from .render import one_line, page_text
+from .render import page_text
+from .text import one_line
 
 _LABEL = re.compile(r"(#\d+)(?:\s.*)?", re.DOTALL)
 MAX_COMPLETIONS = 20

@@ -1,7 +1,7 @@
 """What a model reads: pages as text, and as compact JSON. Pure, and deterministic but for the nonce."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from .answers import (
     ChatPage,
     Hit,
     MessageLine,
+    Outcome,
     Page,
     RunLine,
     SearchPage,
@@ -20,6 +21,7 @@ from .answers import (
     ToolCallPage,
 )
 from .policy import FENCE_SENTENCE
+from .text import one_line
 
 
 def page_text(page: Page) -> str:
@@ -69,16 +71,21 @@ def clock(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def speaker(role: str, tool_name: str | None, agent: str | None = None) -> str:
+def speaker(role: str, tool_name: str | None, name: str | None = None) -> str:
     if role == "tool":
         return f"tool:{tool_name}" if tool_name else "tool"
-    return f"{role}:{agent}" if agent and role == "assistant" else role
+    return f"{role}:{name}" if name else role
 
 
 def hit_line(hit: Hit) -> str:
-    return (
-        f"{hit.ref}  {clock(hit.created_at)}  {speaker(hit.role, hit.tool_name)}  {hit.snippet}   (~{hit.tokens} tok)"
-    )
+    notes = [f"~{hit.tokens} tok"]
+    if hit.before:
+        notes.append(f'after "{hit.before}"')
+    if hit.also:
+        more = hit.alike - len(hit.also)
+        notes.append(f"alike: {', '.join(hit.also)}" + (f" and {more:,} more" if more else ""))
+    who = speaker(hit.role, hit.tool_name, hit.name)
+    return f"{hit.ref}  {clock(hit.created_at)}  {who}  {hit.snippet}   ({'; '.join(notes)})"
 
 
 def session_line(line: SessionLine) -> str:
@@ -96,7 +103,7 @@ def session_line(line: SessionLine) -> str:
 
 
 def message_lines(line: MessageLine) -> str:
-    head = [line.ref, speaker(line.role, line.tool_name, line.agent)]
+    head = [line.ref, speaker(line.role, line.tool_name, line.agent if line.role == "assistant" else None)]
     if line.role == "tool" and line.status:
         head.append(line.status)
     if line.created_at:
@@ -127,6 +134,8 @@ def tool_call_lines(call: ToolCallLine) -> str:
     if call.duration_ms is not None:
         head.append(f"({call.duration_ms / 1000:.1f} s)")
     parts = [" ".join(head)]
+    if call.times is not None:
+        parts.append(times_text(call.times, call.outcomes))
     if call.arguments is not None:
         parts.append(f"→ {_arguments(call.arguments)}")
     if call.cut:
@@ -138,14 +147,18 @@ def tool_call_lines(call: ToolCallLine) -> str:
     return "\n".join(parts)
 
 
+def times_text(times: int, outcomes: Sequence[Outcome]) -> str:
+    """`3 times: ok #12.4, error #12.9, ok #13.2`."""
+    told = [f"{one.status} {one.ref or '-'}" for one in outcomes]
+    if told and len(told) < times:
+        told[-1] += f" and {times - len(told):,} more"
+    return f"{times:,} times" + (f": {', '.join(told)}" if told else "")
+
+
 def _arguments(arguments: dict[str, Any] | str | None) -> str:
     if arguments is None:
         return ""
     return arguments if isinstance(arguments, str) else compact(arguments)
-
-
-def one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def plural(count: int, noun: str) -> str:
@@ -166,25 +179,22 @@ def _search_text(page: SearchPage) -> str:
     if page.sessions is not None:
         return _sessions_text(page, "Search them with a query, or open one", page.total)
     hits = page.hits or ()
+    note = [page.note] if page.note else []
     if not hits:
-        return _with_coverage(
-            page, "Nothing matches. Try other words, fewer filters, or list_sessions for what there is."
+        tried = " ".join(
+            [*note, "Nothing matches. Try other words, fewer filters, or list_sessions for what there is."]
         )
-    lines = list(fenced(page.nonce, map(hit_line, hits)))
-    counted = page.total_at_least if page.total is None else page.total
+        return _with_coverage(page, tried)
+    lines = [*fenced(page.nonce, map(hit_line, hits)), *note]
     if page.next_cursor is not None:
-        lines.append(
-            f'{_more(page, len(hits))} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.'
-        )
-    elif counted is not None and counted > len(hits) and page.coverage is None:
-        lines.append(f"{counted} match. These are the last.")
+        lines.append(f'{_more(page)} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.')
     lines.append(f'Open one: get_chat_history(session_id="{hits[0].ref}").')
     return _with_coverage(page, "\n".join(lines))
 
 
-def _more(page: SearchPage, shown: int) -> str:
+def _more(page: SearchPage) -> str:
     if page.total is not None:
-        return f"{max(page.total - shown, 1):,} more match."
+        return f"{max(page.remaining, 1):,} more match."
     return f"More than {page.total_at_least:,} match."
 
 
@@ -219,14 +229,25 @@ def _chat_text(page: ChatPage) -> str:
 
 
 def _calls_text(page: ToolCallPage) -> str:
+    note = [page.note] if page.note else []
     if not page.tool_calls:
-        return _with_coverage(
-            page, "No tool calls match. Drop tool_name, status or query, or try search_session_history."
-        )
-    lines = list(fenced(page.nonce, map(tool_call_lines, page.tool_calls)))
-    if page.next_cursor is not None and not any(call.cut or call.result_cut for call in page.tool_calls):
-        lines.append(f'{page.total or 0:,} calls in all, newest first. Older: cursor "{page.next_cursor}".')
+        nothing = "No tool calls match. Drop tool_name, status or query, or try search_session_history."
+        if page.total_at_least is not None:
+            nothing = "None of the newest tool calls matches. Add a word that is less common."
+        return _with_coverage(page, " ".join([*note, nothing]))
+    lines = [*fenced(page.nonce, map(tool_call_lines, page.tool_calls)), *note]
+    if page.next_cursor is None:
+        if page.total_at_least is not None:
+            lines.append("These match best; there may be more. Narrow with tool_name, status or session_id.")
+    elif not any(call.cut or call.result_cut for call in page.tool_calls):
+        lines.append(f'{_counted(page)} {"More" if page.ranked else "Older"}: cursor "{page.next_cursor}".')
     return _with_coverage(page, "\n".join(lines))
+
+
+def _counted(page: ToolCallPage) -> str:
+    if page.total_at_least is not None:
+        return f"At least {page.total_at_least:,} calls match, best first."
+    return f"{page.total or 0:,} calls {'match, best' if page.ranked else 'in all, newest'} first."
 
 
 def context_head(page: SessionContext) -> Iterator[str]:

@@ -13,7 +13,8 @@ from .errors import NotFound
 from .exporting import transcript_markdown
 from .memory import Memory
 from .models import Session
-from .render import compact, one_line, page_json
+from .render import compact, page_json
+from .text import one_line
 
 RECENT = "sessions://recent"
 LISTED_SUMMARIES = 20

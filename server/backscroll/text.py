@@ -4,6 +4,7 @@ NUL cuts strings short in SQL functions and is refused by Postgres; lone surroga
 as UTF-8. Both are replaced by signs that a reader can see.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -43,3 +44,16 @@ def clean_json(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [clean_json(inner, depth + 1) for inner in value]
     return clean_text(str(value))
+
+
+def canonical_json(text: str) -> str:
+    """JSON with sorted keys and no spaces: equal values are equal text. What is not JSON is trimmed."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
+def one_line(text: str) -> str:
+    """With single spaces for line breaks, tabs and all other stretches of white space."""
+    return " ".join(text.split())

@@ -140,8 +140,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "get_tool_call_history",
         "Past tool calls",
-        "Have I tried this? Past tool calls with arguments and results, newest first.",
-        {"session_id": f"{_SESSION}; all by default", "query": "Words in the call or its result"},
+        "Have I tried this? Past tool calls with arguments and results, newest first; with query, best match first.",
+        {"session_id": f"{_SESSION}; all by default", "query": "Command, file or error text"},
     ),
     Tool(
         "get_session_context",

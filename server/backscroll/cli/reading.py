@@ -13,10 +13,14 @@ import click
 from ..errors import MessageNotFound
 from ..memory import Memory
 from ..models import CallStatus, Role, Session
+from ..ranking import read
+from ..recall.calls import outcomes_of
+from ..recall.finding import find
 from ..recall.listing import line_of
 from ..recall.reading import handle, moment
-from ..recall.searching import hit_of, terms_of
-from ..store import CallWindow, ChatWindow, Search, SessionFilter
+from ..recall.tried import find as find_calls
+from ..render import times_text
+from ..store import Attempts, CallSearch, ChatWindow, Search, SessionFilter
 from ..terminal import notes, put, put_json, results
 from ..text import clean_text
 from . import shown
@@ -25,6 +29,9 @@ from .opening import Chosen, as_json, chosen, session_ref, store_options
 
 ALL = 1 << 30
 """More than there is of anything."""
+
+SHOWN_OUTCOMES = 5
+"""Of identical calls; --json tells all."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -92,28 +99,33 @@ async def _found(
     until: str | None, **filters: Any,
 ) -> None:  # fmt: skip
     now = datetime.now(UTC)
-    terms = terms_of(words)
+    end = moment("--until", until, now)
+    question = read(words, min(end or now, now).astimezone())
     wanted = Search(
-        terms=terms,
+        terms=question.terms,
         session=None if session_id is None else handle(await session_ref(memory, session_id))[0],
         since=moment("--since", since, now),
-        until=moment("--until", until, now),
-        limit=most,
+        until=end,
         **filters,
     )
-    result = await memory.store.search(memory.user_id, wanted)
-    hits = [hit_of(found, terms, one_session=False) for found in result.found]
-    total = max(result.total, len(hits))
-    counted = {"total_at_least": total} if result.capped and len(hits) <= result.total else {"total": total}
+    found = await find(memory.store, memory.semantic, memory.user_id, question, wanted, most)
+    hits = [line.hit for line in found.lines]
+    told = sum(len(line.keys) for line in found.lines)
+    total = max(found.total + sum(len(line.keys) - line.matches for line in found.lines), told)
     if as_json:
         lines = [hit.model_dump(mode="json", exclude_none=True) for hit in hits]
-        put_json({"query": words, "hits": lines, **counted})
-    elif not hits:
-        notes().print("Nothing matches. Try other words or fewer filters; backscroll list shows what there is.")
-    else:
-        results().print(shown.hits(hits, [term.text for term in terms]))
-        _say_more(len(hits), total, "match", at_least=result.capped)
+        counted = {"total_at_least": total} if found.capped and told < total else {"total": total}
+        put_json({"query": words, "hits": lines, **counted, **({"note": found.note} if found.note else {})})
+        return
+    if hits:
+        results().print(shown.hits(hits, [term.text for term in question.terms if not term.common]))
+        _say_more(told, total, "match", at_least=found.capped)
+    if found.note:
+        notes().print(found.note, style="dim", markup=False)
+    if hits:
         notes().print(f"Open one: backscroll show '{hits[0].ref}'", style="dim")
+    else:
+        notes().print("Nothing matches. Try other words or fewer filters; backscroll list shows what there is.")
 
 
 async def _previewed(
@@ -267,7 +279,7 @@ def _message_json(message: Any) -> dict[str, Any]:
 )
 @_option("--session", "session", metavar="SESSION", help="Only of this session: id or #12.")
 @_option("--tool", "tool_name", metavar="NAME", help="Only of this tool.")
-@_option("--query", metavar="WORDS", help="Only with all these words in the call or its result.")
+@_option("--query", metavar="WORDS", help="Words of the call or its result, best match first.")
 @_option("--status", type=click.Choice(get_args(CallStatus)), help="Only with this outcome.")
 @_option("--full", is_flag=True, help="Arguments and results whole.")
 @_limit(10)
@@ -275,30 +287,57 @@ def _message_json(message: Any) -> dict[str, Any]:
 @store_options
 @chosen
 def calls(
-    chosen: Chosen, /, *, session: str | None, limit: int | None, full: bool, as_json: bool, **filters: Any
+    chosen: Chosen,
+    /,
+    *,
+    session: str | None,
+    query: str | None,
+    limit: int | None,
+    full: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
-    """Show past tool calls with arguments and results, newest first. Has this been tried?"""
+    """Show past tool calls with arguments and results, newest first. Has this been tried?
+
+    With --query, a command, a file or an error, the best match comes first, and identical calls are one.
+    """
     most = _most(limit, 10, as_json=as_json)
 
     async def called(memory: Memory) -> None:
         ref = None if session is None else handle(await session_ref(memory, session))[0]
-        window = CallWindow(session=ref, limit=most, max_chars=ALL, **filters)
-        found = await memory.store.tool_calls(memory.user_id, window)
+        wanted = CallSearch(
+            (), session=ref, limit=most, outcomes=ALL if as_json else SHOWN_OUTCOMES, max_chars=ALL, **filters
+        )
+        found = await find_calls(memory.store, memory.user_id, clean_text(query or ""), wanted)
         if as_json:
-            lines = [call.model_dump(mode="json", exclude_none=True) for call in found.calls]
-            put_json({"tool_calls": lines, "total": found.total})
+            lines = [_attempts_json(one) for one in found.attempts]
+            counted = {"total_at_least" if found.capped else "total": found.total}
+            put_json({"tool_calls": lines, **counted, **({"note": found.note} if found.note else {})})
             return
-        if not found.calls:
+        if found.note:
+            notes().print(found.note, style="dim", markup=False)
+        if not found.attempts:
             notes().print("No tool calls match.")
             return
+        calls = [one.call for one in found.attempts]
+        times = [times_text(one.times, outcomes_of(one)) if one.times > 1 else "" for one in found.attempts]
         if full:
-            for call in found.calls:
-                put(results(), shown.whole_call(call))
+            for call, told in zip(calls, times, strict=True):
+                put(results(), shown.whole_call(call, told))
         else:
-            results().print(shown.calls(found.calls))
-        _say_more(len(found.calls), found.total, "call")
+            results().print(shown.calls(calls, times))
+        _say_more(sum(one.times for one in found.attempts), found.total, "call", at_least=found.capped)
 
     chosen.with_memory(called)
+
+
+def _attempts_json(attempts: Attempts) -> dict[str, Any]:
+    """The call; where it stands for several, how each of them ended."""
+    document: dict[str, Any] = attempts.call.model_dump(mode="json", exclude_none=True)
+    if attempts.times > 1:
+        document["times"] = attempts.times
+        document["outcomes"] = [one.model_dump(exclude_none=True) for one in outcomes_of(attempts)]
+    return document
 
 
 def _say_more(shown_count: int, total: int, noun: str, *, at_least: bool = False) -> None:

@@ -70,7 +70,8 @@ def hits(found: Sequence[Hit], words: Sequence[str]) -> Listing:
 
 
 def _speaker(of: Hit | Message) -> Text:
-    return Text(line(speaker(of.role, of.tool_name)), _ROLE_STYLES.get(of.role, ""))
+    name = of.name if isinstance(of, Hit) else None
+    return Text(line(speaker(of.role, of.tool_name, name)), _ROLE_STYLES.get(of.role, ""))
 
 
 def _marked(hit: Hit, words: Sequence[str]) -> Text:
@@ -79,7 +80,8 @@ def _marked(hit: Hit, words: Sequence[str]) -> Text:
     return text
 
 
-def calls(found: Sequence[ToolCall]) -> Listing:
+def calls(found: Sequence[ToolCall], times: Sequence[str]) -> Listing:
+    """`times` tells of each call how often it was made and how that ended, where it was more than once."""
     columns = (
         Column("Message", style="cyan"),
         Column("When", needs=80),
@@ -95,16 +97,16 @@ def calls(found: Sequence[ToolCall]) -> Listing:
                 call.ref or "-",
                 clock(call.created_at) if call.created_at else "-",
                 call.tool_name,
-                Text(call.status, _STATUS_STYLES.get(call.status, "")),
+                Text(call.status, _STATUS_STYLES.get(call.status, "")).append(f"\n{told}" if told else ""),
                 shortened(arguments_of(call), CELL_CHARS),
                 shortened(call.result or "", CELL_CHARS),
             )
-            for call in found
+            for call, told in zip(found, times, strict=True)
         ],
     )
 
 
-def whole_call(call: ToolCall) -> Text:
+def whole_call(call: ToolCall, times: str) -> Text:
     """A call with all that it was given and all that came back."""
     text = Text()
     text.append(call.ref or "-", "bold cyan")
@@ -114,6 +116,8 @@ def whole_call(call: ToolCall) -> Text:
         text.append(f"  {clock(call.created_at)}", "dim")
     if call.duration_ms is not None:
         text.append(f"  {call.duration_ms / 1000:.1f} s", "dim")
+    if times:
+        text.append(f"\n{times}")
     text.append(f"\n→ {safe(arguments_of(call))}")
     if call.result is not None:
         text.append(f"\n← {safe(call.result)}")
@@ -153,7 +157,10 @@ def message(told: Message, *, named: bool = False) -> Text:
     """A message, whole. `named` marks the one that was asked for."""
     text = Text()
     text.append(f"{told.ref}  ", "bold cyan")
-    text.append(line(speaker(told.role, told.tool_name, told.agent)), _ROLE_STYLES.get(told.role, ""))
+    text.append(
+        line(speaker(told.role, told.tool_name, told.agent if told.role == "assistant" else None)),
+        _ROLE_STYLES.get(told.role, ""),
+    )
     if told.is_error:
         text.append("  error", _STATUS_STYLES["error"])
     text.append(f"  {clock(told.created_at)}", "dim")

@@ -2,19 +2,23 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from .. import __version__
 from ..config import PREFIX, Settings, config_file, effective, read_config, read_environment
 from ..errors import InvalidArgument, StoreUnusable
 from ..memory import Memory
 from ..render import plural
+from ..semantic import is_installed, is_on
 from ..store import migrate as schema
+from ..store.vectors import Counts
 from ..terminal import line, notes, put_json, results, safe
 from . import shown
 from .endings import FAILED, examples
@@ -64,14 +68,21 @@ def _counted(counts: dict[str, int]) -> str:
 def stats(chosen: Chosen, as_json: bool) -> None:
     """Show what is stored, where, under which settings, and what leaves this machine."""
     settings = chosen.settings()
-    counts = chosen.with_memory(lambda memory: memory.store.counts(memory.user_id))
+    counts, vectors = chosen.with_memory(_all_counts)
     database = _database(settings)
     values = effective(settings)
-    if settings.summary_base_url:
-        values["summary_base_url"] = _without_secrets(settings.summary_base_url)
+    for name in ("summary_base_url", "semantic_base_url"):
+        if values[name]:
+            values[name] = _without_secrets(values[name])
     told = origins(chosen.flags)
-    target = settings.sends_text_to()
-    sends = None if target is None else {"what": "text of sessions, for summaries", "to": _without_secrets(target)}
+    sends = [
+        {"what": what, "to": _without_secrets(target)}
+        for what, target in (
+            ("text of sessions, for summaries", settings.sends_text_to()),
+            ("text of messages and questions, for search by meaning", settings.semantic_endpoint()),
+        )
+        if target is not None
+    ]
     if as_json:
         put_json(
             {
@@ -80,7 +91,8 @@ def stats(chosen: Chosen, as_json: bool) -> None:
                 "database": database,
                 "counts": counts,
                 "settings": {name: {"value": value, "from": told[name]} for name, value in values.items()},
-                "leaves_this_machine": [] if sends is None else [sends],
+                "semantic": {"on": is_on(settings), "installed": is_installed(settings), **vectors._asdict()},
+                "leaves_this_machine": sends,
             }
         )
         return
@@ -97,12 +109,26 @@ def stats(chosen: Chosen, as_json: bool) -> None:
         ("tool calls", f"{counts['tool_calls']:,}"),
         ("media", f"{counts['media']:,} ({shown.size(counts['media_bytes'])})"),
         ("failed summaries", f"{counts['summary_errors']:,}"),
-        ("leaves this machine", "nothing" if sends is None else f"{sends['what']}, to {safe(sends['to'])}"),
+        ("search by meaning", _by_meaning(settings, vectors)),
+        ("leaves this machine", "; ".join(f"{one['what']}, to {safe(one['to'])}" for one in sends) or "nothing"),
     ]
     out.print(Listing((Column("", style="bold"), Column("", share=1)), facts, headed=False))
     out.print()
     rows = [(name, "-" if value is None else line(str(value)), told[name]) for name, value in values.items()]
     out.print(Listing((Column("Setting"), Column("Value", share=2), Column("From", style="dim", share=1)), rows))
+
+
+async def _all_counts(memory: Memory) -> tuple[dict[str, int], Counts]:
+    return await memory.store.counts(memory.user_id), await memory.store.vectors.counts(memory.user_id)
+
+
+def _by_meaning(settings: Settings, vectors: Counts) -> str:
+    if settings.semantic == "off":
+        return "off"
+    if not is_installed(settings):
+        return "not installed: pip install 'backscroll[semantic]'"
+    waiting = f", {vectors.waiting:,} messages to look at" if vectors.waiting else ""
+    return f"on: {vectors.made:,} vectors{waiting}"
 
 
 def _database(settings: Settings) -> dict[str, Any]:
@@ -184,16 +210,23 @@ def backup(chosen: Chosen, file: str) -> None:
 @store_options
 @chosen
 def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
-    """Bring the database to this program's version, as opening it always does, and say which that is."""
+    """Bring the database to this program's version, and say which that is.
+
+    Opening a database always does that; here a search index of an older version is also waited for. Others may
+    read and write meanwhile, and a rebuild that is broken off goes on when the database is opened again.
+    """
 
     async def migrated(memory: Memory) -> None:
         out = results()
         version = schema.newest("sqlite")
         out.print(f"{safe(str(path))} has version {version}, the newest that this Backscroll knows.")
-        if rebuild:
-            out.print(f"Index rebuilt: {plural(await memory.store.rebuild_index(), 'message')}.")
+        if rebuild or not await memory.store.index_is_current():
+            with _bar("Rebuilding the index") as told:
+                count = await memory.store.rebuild_index(told)
+            out.print(f"Index rebuilt: {plural(count, 'message')}.")
         if check:
-            problems = await memory.store.check()
+            with _bar("Checking") as told:
+                problems = await memory.store.check(told)
             for problem in problems:
                 out.print(safe(problem))
             if problems:
@@ -203,6 +236,19 @@ def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
 
     path = existing(chosen)
     chosen.with_memory(migrated)
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal; elsewhere nothing, for logs are not for bars."""
+    console = notes()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def existing(chosen: Chosen) -> Path:

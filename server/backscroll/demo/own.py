@@ -12,9 +12,8 @@ from ..errors import TranscriptError
 from ..importing import Failure, import_paths
 from ..memory import Backscroll, Memory
 from ..models import Message, Session
-from ..recall.searching import terms_of
 from ..render import plural
-from ..store import CallWindow, Search, SessionFilter
+from ..store import CallWindow, Search, SessionFilter, Term
 from ..terminal import safe
 from .server import Agent, Stage
 from .telling import DemoError
@@ -118,7 +117,7 @@ async def _rare_words(memory: Memory, message: Message) -> tuple[str, ...]:
     """The two words of a message that the fewest messages hold."""
     counted = []
     for word in list(dict.fromkeys(_WORD.findall(message.text)))[:_WORDS_TRIED]:
-        result = await memory.store.search(_USER, Search(terms=terms_of(word), limit=1))
+        result = await memory.store.search(_USER, Search(terms=(Term(word),), pool=1))
         counted.append((result.total, word))
     return tuple(word for _, word in sorted(counted)[:2])
 

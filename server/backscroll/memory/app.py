@@ -11,6 +11,7 @@ from ..cursors import Cursors
 from ..errors import BackscrollError, NotFound, StoreUnusable
 from ..models import Session, Summary
 from ..recording import Recording
+from ..semantic import Semantic, is_on
 from ..store import Store
 from ..store.opening import open_store
 from .recalling import Host
@@ -42,6 +43,8 @@ class Backscroll:
         self._summary_manager = summary_manager
         self._store: Store | None = None
         self._digest_key = b""
+        self.semantic: Semantic | None = None
+        """Search by meaning; None where it is off or its extra is not installed."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._listeners: list[Listener] = []
 
@@ -55,6 +58,9 @@ class Backscroll:
         except BaseException:
             await self._store.close()
             raise
+        if is_on(self.settings):
+            self.semantic = Semantic(self._store.vectors, self.settings)
+            self.semantic.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -65,6 +71,8 @@ class Backscroll:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
         finally:
+            if self.semantic is not None:
+                await self.semantic.close()
             store, self._store = self._store, None
             if store is not None:
                 await store.close()
@@ -108,6 +116,8 @@ class Backscroll:
         return lambda: self._listeners.remove(listener)
 
     def changed(self, user_id: str, session_id: str) -> None:
+        if self.semantic is not None:
+            self.semantic.wake()
         for listener in list(self._listeners):
             listener(user_id, session_id)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from .. import recall
@@ -20,10 +20,13 @@ from ..recall.reading import asked, at_ms, handle, moment, now_ms, whole
 from ..recall.searching import MAX_QUERY_CHARS, Searching
 from ..recall.searching import TOOL as SEARCH
 from ..recording import check_id
+from ..semantic import Semantic
 from ..store import SessionFilter, Store
 from ..text import clean_text
 from ..tokens import counter
 from .arguments import flag, maybe_text, one_of, page_limit, text
+
+INDEX_IN_THE_MAKING = "The search index is being made anew: until that is done, a search may miss messages."
 
 BOUND_IS_ENOUGH = 1_000
 """From this many tokens on, an answer made before the counter is loaded may be shorter, but is never bare."""
@@ -60,8 +63,18 @@ class Recalling:
         return self._app.store
 
     @property
+    def semantic(self) -> Semantic | None:
+        """Search by meaning; None where it is off or its extra is not installed."""
+        return self._app.semantic
+
+    @property
     def _reader(self) -> recall.Reader:
-        return recall.Reader(self._app.store, self.user_id, self._cursors)
+        return recall.Reader(self._app.store, self.user_id, self._cursors, self._app.semantic)
+
+    async def _searcher(self) -> recall.Reader:
+        """A reader that goes by the search index, and says so where that does not hold everything."""
+        current = await self.store.index_is_current()
+        return self._reader if current else replace(self._reader, coverage=INDEX_IN_THE_MAKING)
 
     async def _budget(self, max_tokens: int, form: Format) -> Budget:
         """Raises InvalidArgument. A small budget waits for the exact counter: by the bound hardly a line would fit."""
@@ -94,7 +107,7 @@ class Recalling:
         last answer of each of the last sessions. `num_history_sessions` narrows to the last N sessions by
         activity, the current one excluded. Raises InvalidArgument, SessionNotFound.
         """
-        reader = self._reader
+        reader = await self._searcher() if query or cursor else self._reader
         budget = await self._budget(max_tokens, format)
         given = {
             "query": text("query", query, MAX_QUERY_CHARS),
@@ -225,7 +238,11 @@ class Recalling:
         cursor: str | None = None,
         format: Format = "text",
     ) -> ToolCallPage:
-        """Tool calls with arguments and results, newest first. `query` words all stand in the call or its result."""
+        """Tool calls with arguments and results, newest first.
+
+        With a `query` (a command, a file, the text of an error) calls that hold the most of it come first, and
+        identical calls are one line that tells how each ended.
+        """
         reader = self._reader
         budget = await self._budget(max_tokens, format)
         given = {

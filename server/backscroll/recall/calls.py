@@ -1,16 +1,18 @@
-"""`get_tool_call_history`: "Have I tried this?" Newest first, each call with its result."""
+"""`get_tool_call_history`: "Have I tried this?" Each call with its result, newest first; with a query, best first."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..answers import ToolCallLine, ToolCallPage
+from ..answers import Outcome, ToolCallLine, ToolCallPage
 from ..fitting import NO_ROOM, Budget, cut_words, leading, nonce, shares, squeezed
 from ..models import ToolCall
 from ..policy import FENCE_SENTENCE
 from ..render import tool_call_lines
-from ..store import CallsFound, CallWindow
+from ..store import Attempts, CallSearch
 from .listing import shortened
-from .reading import Reader, few_words
+from .reading import Reader
+from .tried import Tried, find
 
 TOOL = "get_tool_call_history"
 MARK_TOKENS = 60
@@ -31,19 +33,17 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
     position = calls.position or {}
     if "o" in position:
         return await _inside(reader, calls, budget, position)
-    window = CallWindow(
+    wanted = CallSearch(
+        (),
         session=calls.session,
         tool_name=calls.tool_name,
-        query=few_words(calls.query),
         status=calls.status,
-        after=tuple(position["a"]) if "a" in position else None,
-        as_of=position.get("n"),
         limit=calls.limit + 1,
         max_chars=budget.max_chars,
     )
-    found = await reader.store.tool_calls(reader.user_id, window)
-    lines = [line_of(call) for call in found.calls]
-    wholes = [_is_whole(call, budget) for call in found.calls]
+    found = await find(reader.store, reader.user_id, calls.query, wanted, position)
+    lines = [line_of(one) for one in found.attempts]
+    wholes = [_is_whole(one.call, budget) for one in found.attempts]
 
     # One for all attempts: another nonce may take a token more.
     fence = nonce()
@@ -51,7 +51,7 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
     def page(taken: int, cut: tuple[ToolCallLine, str] | None = None) -> ToolCallPage:
         following = None
         if taken < len(lines):
-            following = reader.cursors.make(TOOL, calls.arguments, {"a": found.keys[taken - 1], "n": found.as_of})
+            following = reader.cursors.make(TOOL, calls.arguments, _place(found, taken - 1))
         shown = tuple(lines[:taken])
         if cut is not None:
             shown, following = (cut[0],), cut[1]
@@ -72,11 +72,16 @@ async def tool_call_page(reader: Reader, calls: Calls, budget: Budget) -> ToolCa
         taken -= 1
     if wholes[0] and budget.holds(made := page(1)):
         return made
-    return _cut_first(reader, calls, budget, found, lines[0], frame, page)
+    return _cut_first(reader, calls, budget, found, page)
+
+
+def _place(found: Tried, at: int) -> dict[str, Any]:
+    """What a cursor holds that goes on below a line."""
+    return {"a": found.attempts[at].position, **found.place}
 
 
 def _page(
-    reader: Reader, found: CallsFound, lines: tuple[ToolCallLine, ...], following: str | None, fence: str
+    reader: Reader, found: Tried, lines: tuple[ToolCallLine, ...], following: str | None, fence: str
 ) -> ToolCallPage:
     session = found.session
     return ToolCallPage(
@@ -85,8 +90,11 @@ def _page(
         session_id=None if session is None else session.session_id,
         session=None if session is None else session.session,
         tool_calls=lines,
+        note=found.note,
         next_cursor=following,
-        total=found.total,
+        total=None if found.capped else found.total,
+        total_at_least=found.total if found.capped else None,
+        ranked=found.ranked,
         coverage=reader.coverage,
     )
 
@@ -95,8 +103,10 @@ def _is_whole(call: ToolCall, budget: Budget) -> bool:
     return all(len(text) < budget.max_chars for text in (call.arguments_text, call.result or ""))
 
 
-def line_of(call: ToolCall) -> ToolCallLine:
-    return ToolCallLine(
+def line_of(attempts: Attempts) -> ToolCallLine:
+    """The call; where it stands for several, their number and how the newest of them ended."""
+    call = attempts.call
+    line = ToolCallLine(
         ref=call.ref,
         seq=call.seq,
         run_id=call.run_id,
@@ -109,20 +119,22 @@ def line_of(call: ToolCall) -> ToolCallLine:
         created_at=call.created_at,
         duration_ms=call.duration_ms,
     )
+    if attempts.times == 1:
+        return line
+    return line.model_copy(update={"times": attempts.times, "outcomes": outcomes_of(attempts)})
+
+
+def outcomes_of(attempts: Attempts) -> tuple[Outcome, ...]:
+    return tuple(Outcome(ref=ref, status=status) for ref, status in attempts.outcomes)
 
 
 def _cut_first(
-    reader: Reader,
-    calls: Calls,
-    budget: Budget,
-    found: CallsFound,
-    line: ToolCallLine,
-    frame: int,
-    page: Any,
+    reader: Reader, calls: Calls, budget: Budget, found: Tried, page: Callable[..., ToolCallPage]
 ) -> ToolCallPage:
     """The first call alone, its arguments and its result shortened to their shares."""
-    at, key = found.keys[0]
-    texts = {"a": found.calls[0].arguments_text, "r": line.result or ""}
+    line, onward = line_of(found.attempts[0]), _place(found, 0)
+    frame = budget.cost(page(1)) - budget.cost_of(line, tool_call_lines) + MARK_TOKENS
+    texts = {"a": found.attempts[0].call.arguments_text, "r": line.result or ""}
     head = line.model_copy(update={"arguments": None, "result": None})
     available = budget.max_tokens - frame - budget.cost_of(head, tool_call_lines)
     while True:
@@ -144,7 +156,7 @@ def _cut_first(
             if have >= want:
                 continue
             shown = parts[name]
-            place = {"k": key, "f": name, "o": len(shown), "a": [at, key], "n": found.as_of}
+            place = {**onward, "k": onward["a"][-1], "f": name, "o": len(shown)}
             cursor = reader.cursors.make(TOOL, calls.arguments, place | ({"r": result_at} if name == "a" else {}))
             following = following or cursor
             missing = budget.missing(shown, len(text) - len(shown), text[len(shown) :])
@@ -153,7 +165,7 @@ def _cut_first(
             update |= {field: shown, mark: cut_words(missing, how)}
         if lean and "cut" in update:
             update |= {"result": None, "result_cut": None}
-        made: ToolCallPage = page(1, (line.model_copy(update=update), following))
+        made = page(1, (line.model_copy(update=update), following))
         if budget.holds(made):
             return made
         if lean:
@@ -165,7 +177,7 @@ def _lean(page: ToolCallPage, budget: Budget) -> ToolCallPage:
     """For a very small budget: what a handle can bring back goes first, then a result that reading on leads to."""
     for leave_out in (
         {"run_id": None, "agent": None, "duration_ms": None},
-        {"created_at": None, "tool_call_id": ""},
+        {"created_at": None, "tool_call_id": "", "outcomes": ()},
         {"result": None, "result_cut": None},
     ):
         if "result" in leave_out and not any(call.cut for call in page.tool_calls):
@@ -174,7 +186,7 @@ def _lean(page: ToolCallPage, budget: Budget) -> ToolCallPage:
         if budget.holds(page):
             return page
     named = (c.model_copy(update={"tool_name": shortened(c.tool_name, 40)}) for c in page.tool_calls)
-    page = page.model_copy(update={"session_id": None, "coverage": None, "tool_calls": tuple(named)})
+    page = page.model_copy(update={"session_id": None, "coverage": None, "note": None, "tool_calls": tuple(named)})
     if budget.holds(page):
         return page
     marked = tuple(
@@ -191,7 +203,7 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
     call, rest, chars = await reader.store.call_text(
         reader.user_id, position["k"], field=field, offset=offset, max_chars=budget.max_chars
     )
-    found = CallsFound(None, (), (), 1, position["n"])
+    found = Tried(None, (), 1, capped=False, ranked=False, note=None, place={})
 
     # One for all attempts: another nonce may take a token more.
     fence = nonce()
@@ -208,8 +220,9 @@ async def _inside(reader: Reader, calls: Calls, budget: Budget, position: dict[s
             place = {name: value for name, value in position.items() if name != "r"}
             following = reader.cursors.make(TOOL, calls.arguments, {**place, "f": "r", "o": result_at})
         else:
-            following = reader.cursors.make(TOOL, calls.arguments, {"a": position["a"], "n": position["n"]})
-        return _page(reader, found, (line_of(call).model_copy(update=blank),), following, fence)
+            onward = {name: value for name, value in position.items() if name not in ("k", "f", "o", "r")}
+            following = reader.cursors.make(TOOL, calls.arguments, onward)
+        return _page(reader, found, (line_of(Attempts(call, (), 1, ())).model_copy(update=blank),), following, fence)
 
     whole = page(rest)
     if chars - offset <= len(rest) and budget.holds(whole):

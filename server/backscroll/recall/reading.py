@@ -8,6 +8,7 @@ from typing import Any
 
 from ..cursors import Cursors
 from ..errors import InvalidArgument
+from ..semantic import Semantic
 from ..store import Store
 
 MAX_WORDS = 64
@@ -24,6 +25,7 @@ class Reader:
     store: Store
     user_id: str
     cursors: Cursors
+    semantic: Semantic | None = None
     coverage: str | None = None
 
 

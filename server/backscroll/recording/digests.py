@@ -1,9 +1,9 @@
 """A message's digest: how it is known again, whatever was scrubbed before it was stored."""
 
-import json
 from hashlib import blake2b
 
 from ..models import NewMessage
+from ..text import canonical_json
 
 
 def digest_of(message: NewMessage, key: bytes) -> bytes:
@@ -14,17 +14,9 @@ def digest_of(message: NewMessage, key: bytes) -> bytes:
     hashed = blake2b(key=key, digest_size=16)
     parts = [message.role, message.text.strip()]
     for call in message.tool_calls:
-        parts += [call.tool_name, canonical_arguments(call.arguments)]
+        parts += [call.tool_name, canonical_json(call.arguments)]
     for part in parts:
         encoded = part.encode("utf-8", "replace")
         hashed.update(len(encoded).to_bytes(8))
         hashed.update(encoded)
     return hashed.digest()
-
-
-def canonical_arguments(arguments: str) -> str:
-    """JSON with sorted keys and no spaces; the trimmed text where it is not JSON."""
-    try:
-        return json.dumps(json.loads(arguments), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return arguments.strip()

@@ -5,14 +5,14 @@ comes back as it was handed in: a store never scrubs. Where a method takes `max_
 than that comes back as its first part, and `text_chars` tells the whole length.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..models import Message, Run, Session, StoredMedia, Summary, ToolCall
 from .archive import ArchivedRow, ArchivedSession, Restored
+from .calling import Attempts, CallMatches, CallSearch, CallsFound, CallWindow, Clue, Reading
 from .values import (
-    CallsFound,
-    CallWindow,
+    Candidate,
     ChatSlice,
     ChatWindow,
     ContextSlice,
@@ -30,13 +30,20 @@ from .values import (
     SessionRef,
     SessionsFound,
     Term,
+    Turn,
 )
+from .vectors import VectorStore
 
 __all__ = [
+    "Attempts",
+    "CallMatches",
+    "CallSearch",
     "CallWindow",
     "CallsFound",
+    "Candidate",
     "ChatSlice",
     "ChatWindow",
+    "Clue",
     "ContextSlice",
     "Deleted",
     "Forked",
@@ -45,6 +52,7 @@ __all__ = [
     "PreparedMedia",
     "PreparedMessage",
     "PreparedRun",
+    "Reading",
     "Recorded",
     "Search",
     "SearchResult",
@@ -53,10 +61,17 @@ __all__ = [
     "SessionsFound",
     "Store",
     "Term",
+    "Turn",
+    "VectorStore",
 ]
 
 
 class Store(Protocol):
+    @property
+    def vectors(self) -> VectorStore:
+        """Vectors of messages, made in the background out of what was said."""
+        ...
+
     async def close(self) -> None: ...
 
     # Writing
@@ -193,13 +208,27 @@ class Store(Protocol):
 
     async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound: ...
 
+    async def find_calls(self, user_id: str, search: CallSearch) -> CallMatches:
+        """Calls by what they, their arguments or their results hold; identical ones are one line."""
+        ...
+
     async def context(
         self, user_id: str, session: SessionRef, *, num_history_runs: int, agent: str | None, max_chars: int
     ) -> ContextSlice: ...
 
     async def runs(self, user_id: str, session: SessionRef) -> list[Run]: ...
 
-    async def search(self, user_id: str, search: Search) -> SearchResult: ...
+    async def search(self, user_id: str, search: Search) -> SearchResult:
+        """The messages that may be what is asked for, with what ranking needs of each."""
+        ...
+
+    async def weights(self, user_id: str, search: Search) -> tuple[float, ...]:
+        """What each term says about a message that holds it: more, the fewer do; 0 where none does."""
+        ...
+
+    async def found(self, user_id: str, keys: Sequence[int]) -> list[FoundMessage]:
+        """Messages by their keys, in that order; those that are gone or another user's are left out."""
+        ...
 
     async def summary(self, user_id: str, session: SessionRef) -> Summary | None: ...
 
@@ -249,10 +278,22 @@ class Store(Protocol):
 
     async def counts(self, user_id: str) -> dict[str, int]: ...
 
-    async def check(self) -> list[str]:
-        """What is wrong with the file, its tables or its index, a line each; nothing when all is well."""
+    async def check(self, told: Callable[[int, int], None] | None = None) -> list[str]:
+        """What is wrong with the file, its tables or its index, a line each; nothing when all is well.
+
+        Nobody waits for it. `told` (what is done, and what that will be at the end) comes from another thread.
+        """
         ...
 
-    async def rebuild_index(self) -> int: ...
+    async def index_is_current(self) -> bool:
+        """Whether a search finds all that was recorded: not while an old or damaged index is made anew."""
+        ...
+
+    async def rebuild_index(self, told: Callable[[int, int], None] | None = None) -> int:
+        """Make the search index anew, while everybody reads and writes; return how many messages it holds.
+
+        Goes on where a rebuild of this version was broken off. Raises StoreBusy; what was done stays done.
+        """
+        ...
 
     async def backup(self, target: str) -> None: ...

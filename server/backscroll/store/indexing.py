@@ -9,19 +9,41 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
+from unicodedata import combining, normalize
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
+
+TOKENIZER = "porter unicode61 remove_diacritics 2"
+"""How SQLite's FTS5 makes words of it: porter takes English endings off, after case and diacritics."""
+
+LONGEST_NAME = 64
+"""A longer word of mixed case is data, not a name: its parts would only fill the index."""
 
 _CAMEL = re.compile(r"[^\W\d_]+\d*(?:[^\W\d_]+\d*)*")
 # Every ASCII word that is neither lower, upper nor title case has one of these: a capital after a small
 # letter, two capitals before one, or a digit before a letter.
 _HUMP = re.compile(r"[A-Z0-9](?:(?<=[a-z][A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Za-z]))")
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+# The tokenizer makes `v2`, `3`, `1` of v2.3.1, so that 2.3.1 would not find it. What must come before is
+# looked at last: a pattern that begins with a set of letters is searched for five times as fast.
+_VERSION = re.compile(r"[vV](?<![^\W_][vV])(\d+(?:\.\d+)+)")
 # Scripts written without spaces: the tokenizer would make one token of a whole run, or break it
 # at vowel signs. Han, kana, hangul; Thai, Lao, Myanmar, Khmer.
 _UNSPACED = re.compile(
-    "[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\uff66-\uff9f"
-    "\U00020000-\U0002fa1f\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
+    "[\u1100-\u11ff\u3040-\u30ff\u3131-\u318e\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff"
+    "\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
+)
+# Letters that the tokenizer leaves as they are though people type them otherwise: sharp s and its like,
+# ligatures, small and circled figures, accents of Greek, Arabic presentation forms, full width, mathematical.
+_FOLDABLE = re.compile(
+    "[\u00aa\u00b2\u00b3\u00b9\u00ba\u00bc-\u00be\u00c6\u00d0\u00d8\u00de\u00df\u00e6\u00f0\u00f8\u00fe"
+    "\u0110\u0111\u0126\u0127\u0131-\u0133\u013f-\u0142\u0149\u0152\u0153\u01c4-\u01cc\u01f1-\u01f3"
+    "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u1e9e\u1f00-\u1fff\u2070-\u209c\u2100-\u217f\u2460-\u249b"
+    "\ufb00-\ufb06\ufb50-\ufdff\ufe70-\ufefc\uff10-\uff5a\U0001d400-\U0001d7ff]"
+)
+# What no decomposition of Unicode's takes apart.
+_PLAIN = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ı": "i", "ŉ": "n"}
 )
 
 
@@ -52,13 +74,76 @@ def entry(text: str, calls: Iterable[tuple[str, str | None]], scope: Scope) -> E
 
 
 def extra_forms(text: str) -> Iterator[str]:
-    """Forms that the tokenizer does not make: the parts of camelCase words, pairs of unspaced script."""
-    for word in _humped(text):
-        if not (word.islower() or word.isupper() or word.istitle()) and word.isascii():
-            yield from _PARTS.findall(word)
+    """Forms that the tokenizer does not make.
+
+    The parts of camelCase words, the figures of v2.3.1, pairs of unspaced script, words that stand in such
+    script, and the plain spelling of words with letters such as sharp s.
+    """
+    spaced = text
     if not text.isascii():
-        for run in _UNSPACED.findall(text):
-            yield bigrams(run)
+        yield from _forms_beyond_ascii(text)
+        spaced = without_unspaced(text)
+    for word in _humped(spaced):
+        yield from camel_parts(word)
+    yield from _VERSION.findall(spaced)
+
+
+def _forms_beyond_ascii(text: str) -> Iterator[str]:
+    for run in unspaced_runs(text):
+        yield bigrams(run)
+    for word in _words_with(_UNSPACED, text):
+        yield from without_unspaced(word).split()
+    for word in _words_with(_FOLDABLE, text):
+        yield from (folded(part) for part in without_unspaced(word).split() if _FOLDABLE.search(part))
+
+
+def _words_with(sign: re.Pattern[str], text: str) -> Iterator[str]:
+    """The words that hold such a sign, each once, without looking at the others."""
+    end = 0
+    for found in sign.finditer(text):
+        start = found.start()
+        if start < end:
+            continue
+        while start > end and _in_word(text[start - 1]):
+            start -= 1
+        end = found.end()
+        while end < len(text) and _in_word(text[end]):
+            end += 1
+        yield text[start:end]
+
+
+def _in_word(sign: str) -> bool:
+    # A loose accent does not end a word for the tokenizer.
+    return sign.isalnum() or combining(sign) != 0
+
+
+def query_forms(word: str) -> list[str]:
+    """What finds a word of a query, unspaced script aside: itself, then its other spellings.
+
+    Each is a word or a phrase, to be quoted; any of them will do: "straße" and "strasse"; "getURL" and
+    "get URL", which also finds get_url; "v2.3.1" and "2.3.1".
+    """
+    forms = [word]
+    if _FOLDABLE.search(word):
+        forms.append(folded(word))
+    for name in _humped(word):
+        if parts := camel_parts(name):
+            forms.append(word.replace(name, " ".join(parts), 1))
+    forms.extend(_VERSION.findall(word))
+    return list(dict.fromkeys(forms))
+
+
+def folded(word: str) -> str:
+    """The word as plain letters: "Straße" as "strasse", "ﬁnd" as "find", full width as half, no diacritics."""
+    apart = normalize("NFKD", normalize("NFKD", word).casefold().translate(_PLAIN))
+    return normalize("NFC", "".join(sign for sign in apart if not combining(sign)))
+
+
+def camel_parts(word: str) -> list[str]:
+    """The parts of a camelCase name; none of a word that is lower, upper or title case, or too long for a name."""
+    if word.islower() or word.isupper() or word.istitle() or not word.isascii() or len(word) > LONGEST_NAME:
+        return []
+    return _PARTS.findall(word)
 
 
 def _humped(text: str) -> Iterator[str]:
@@ -79,10 +164,21 @@ def _humped(text: str) -> Iterator[str]:
 def bigrams(run: str) -> str:
     """A run of unspaced script as overlapping pairs, each one token: one sign alone stays alone.
 
-    The pairs are spelled in hexadecimal, since the tokenizer would break Thai at its vowel signs.
+    Half-width kana, loose jamo and the like are composed first. The pairs are spelled in figures, since the
+    tokenizer would break Thai at its vowel signs.
     """
-    pairs = [run] if len(run) == 1 else [run[i : i + 2] for i in range(len(run) - 1)]
-    return " ".join("x" + pair.encode("utf-16-be").hex() for pair in pairs)
+    signs = [_spelled(sign.encode("utf-16-be")) for sign in normalize("NFKC", run)]
+    pairs = map("x{}{}".format, signs, signs[1:])
+    return " ".join(pairs) or f"x{signs[0]}"
+
+
+# Hexadecimal without vowels: every ending that porter takes off holds one, or an s, l or y.
+_SIXTEEN = str.maketrans("abcdef", "bcdfgh")
+
+
+@lru_cache(maxsize=8192)
+def _spelled(data: bytes) -> str:
+    return data.hex().translate(_SIXTEEN)
 
 
 def unspaced_runs(text: str) -> list[str]:
@@ -136,4 +232,4 @@ def tool_token(tool_name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _short_hash(name: str) -> str:
-    return blake2b(name.encode(), digest_size=6).hexdigest()
+    return _spelled(blake2b(name.encode(), digest_size=6).digest())

@@ -12,7 +12,6 @@ from ..models import (
     RunStatus,
     Session,
     Summary,
-    ToolCall,
 )
 from .arrival import Arrived
 
@@ -156,39 +155,28 @@ class ChatSlice:
 
 
 @dataclass(frozen=True, slots=True)
-class CallWindow:
-    session: SessionRef | None = None
-    tool_name: str | None = None
-    query: str | None = None
-    status: str | None = None
-    after: tuple[int, int] | None = None
-    """Continue below this (time, key) of a call."""
-    as_of: int | None = None
-    limit: int = 10
-    max_chars: int = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class CallsFound:
-    """Newest first. `keys` are the calls' positions for a cursor; `total` counts all that match."""
-
-    session: Session | None
-    calls: tuple[ToolCall, ...]
-    keys: tuple[tuple[int, int], ...]
-    total: int
-    as_of: int
-
-
-@dataclass(frozen=True, slots=True)
 class Term:
-    """A word or phrase, as said. Nothing in it is an operator."""
+    """A word or phrase, as said. Nothing in it is an operator.
+
+    `forms` are other spellings that do as well. A `prefix` finds longer words too. What is `required` no
+    match may lack; a term that is `common` only counts where nothing else is asked for.
+    """
 
     text: str
+    forms: tuple[str, ...] = ()
+    prefix: bool = False
+    required: bool = False
+    common: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for and where. Filters narrow before ranking; `num_history_sessions` before the rest."""
+    """What to look for and where. Filters narrow before ranking; `num_history_sessions` before the rest.
+
+    `beside`: messages without any of the terms are candidates too, where they stand beside good matches.
+    So are `similar` ones, by key, within the filters. `shown` were answered before and are none. `pool` bounds
+    the candidates, similar ones aside.
+    """
 
     terms: tuple[Term, ...]
     session: SessionRef | None = None
@@ -201,9 +189,64 @@ class Search:
     source: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    limit: int = 10
-    shown: tuple[int, ...] = ()
+    beside: bool = False
+    pool: int = 120
+    similar: tuple[int, ...] = ()
+    shown: frozenset[int] = frozenset()
     as_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The head of a message as ranking reads it: `text` is its first part, of `chars` in all."""
+
+    key: int
+    ref: str
+    role: Role
+    speaker: str | None
+    """A name: the message's own, else its run's agent where the assistant speaks."""
+    text: str
+    chars: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message that may be what was asked for, and the message before it.
+
+    `terms` are the places in `Search.terms` of what it holds, `near` of those that it holds but nearly.
+    Measures are shares of the weight of all terms that are found anywhere, 0 to 1: `own` of its own terms,
+    `context` of terms in it or near it in the session, less the further they are, `session` of terms
+    anywhere near the best of its session.
+    """
+
+    turn: Turn
+    before: Turn | None
+    terms: tuple[int, ...]
+    near: tuple[int, ...]
+    own: float
+    context: float
+    session: float
+    before_own: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Likeliest first, by the measures alone. `total` counts matches, exactly up to a cap.
+
+    Beyond the cap `capped` is set and `total` is the cap. `weights` has one for each term, 0 where none of
+    its kind is found; `spelled` tells for a term that was found only in another spelling, in which. `more`:
+    there are matches, not shown before, that are not among the candidates.
+    """
+
+    session: Session | None
+    candidates: tuple[Candidate, ...]
+    total: int
+    capped: bool
+    as_of: int
+    weights: tuple[float, ...] = ()
+    spelled: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +254,6 @@ class FoundMessage:
     key: int
     session_id: str
     message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """Best first. `total` is exact up to a cap; beyond it `capped` is set and `total` is the cap."""
-
-    session: Session | None
-    found: tuple[FoundMessage, ...]
-    total: int
-    capped: bool
-    as_of: int
 
 
 @dataclass(frozen=True, slots=True)

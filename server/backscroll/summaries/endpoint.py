@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
+from ..endpoints import encodable, endpoint_url, fits_a_header
 from ..errors import SummaryError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class OpenAICompatibleModel:
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.name = model
-        self._url, self._shown_url = _completions_url(base_url.strip())
+        self._url, self._shown_url = endpoint_url(base_url, _PATH)
         self._api_key = (api_key or "").strip()
         self._timeout_s = timeout_s
         self._retries = retries
@@ -68,8 +68,8 @@ class OpenAICompatibleModel:
         body = {
             "model": self.name,
             "messages": [
-                {"role": "system", "content": _encodable(prompt)},
-                {"role": "user", "content": _encodable(conversation)},
+                {"role": "system", "content": encodable(prompt)},
+                {"role": "user", "content": encodable(conversation)},
             ],
             "max_tokens": self._max_output_tokens,
             "stream": False,
@@ -139,8 +139,7 @@ class OpenAICompatibleModel:
     def _headers(self) -> dict[str, str]:
         if not self._api_key:
             return {}
-        if not (self._api_key.isascii() and self._api_key.isprintable()):
-            # Checked here, since the libraries below would quote it in their error.
+        if not fits_a_header(self._api_key):
             raise SummaryError("BACKSCROLL_SUMMARY_API_KEY holds characters that no header can carry. Set it again.")
         return {"Authorization": f"Bearer {self._api_key}"}
 
@@ -181,26 +180,6 @@ class OpenAICompatibleModel:
             "BACKSCROLL_SUMMARY_BASE_URL is no http or https URL. It looks like https://host/v1 or "
             "http://localhost:11434/v1."
         )
-
-
-def _completions_url(base_url: str) -> tuple[str, str]:
-    """The URL to post to, and what of it may be shown: no user, password or query, which can be keys."""
-    try:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-        shown_host = f"[{host}]" if ":" in host else host
-        shown_port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        # Port or address out of bounds. httpx2 will refuse it too, in complete().
-        return "", "(unusable)"
-    path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
-    shown = urlunsplit((parts.scheme, shown_host + shown_port, path, "", ""))
-    return urlunsplit(parts._replace(path=path, fragment="")), shown
-
-
-def _encodable(text: str) -> str:
-    """`text` without lone surrogates, which JSON in UTF-8 cannot carry."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _backoff_s(attempt: int) -> float:

@@ -1,6 +1,5 @@
 """The store on SQLite: one file, no daemon, several processes."""
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,6 +10,8 @@ from typing import Any, Self
 from ...errors import InvalidArgument
 from ...models import Message, Run, Session, StoredMedia, Summary, ToolCall
 from .. import (
+    CallMatches,
+    CallSearch,
     CallsFound,
     CallWindow,
     ChatSlice,
@@ -18,6 +19,7 @@ from .. import (
     ContextSlice,
     Deleted,
     Forked,
+    FoundMessage,
     ImportState,
     PreparedRun,
     Recorded,
@@ -27,11 +29,27 @@ from .. import (
     SessionsFound,
 )
 from ..archive import ArchivedRow, ArchivedSession, Restored
-from ..indexing import INDEX_VERSION
-from . import archiving, calls, changing, chats, index, messages, purging, recording, restoring, searching, sessions
+from . import (
+    archiving,
+    attempts,
+    calls,
+    changing,
+    chats,
+    checking,
+    index,
+    messages,
+    purging,
+    recording,
+    restoring,
+    searching,
+    sessions,
+)
 from .database import Database
+from .keeping import IndexKeeper, Told
+from .matching import Frequencies
 from .migrating import migrated
 from .rows import dump, find_session, find_user, load, to_ms, unpack_id
+from .vectors import SqliteVectors
 
 
 class SqliteStore:
@@ -40,7 +58,9 @@ class SqliteStore:
     def __init__(self, database: Database, digest_key: bytes) -> None:
         self._database = database
         self._digest_key = digest_key
-        self._rebuilding: asyncio.Task[int] | None = None
+        self.vectors = SqliteVectors(database)
+        self._index = IndexKeeper(database)
+        self._frequencies = Frequencies()
 
     @classmethod
     async def opened(cls, path: Path, *, synchronous: str = "FULL", busy_timeout_s: float = 10.0) -> Self:
@@ -48,14 +68,14 @@ class SqliteStore:
         database = Database(path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
         await database.open(migrated)
         try:
-            told: dict[str, Any] = await database.read(lambda db: dict(db.execute("SELECT name, value FROM meta")))
+            ((digest_key,),) = await database.read(
+                lambda db: db.execute("SELECT value FROM meta WHERE name = 'digest_key'").fetchall()
+            )
+            store = cls(database, digest_key)
+            await store._index.open()
         except BaseException:
             await database.close()
             raise
-        store = cls(database, told["digest_key"])
-        if told["index_version"] != INDEX_VERSION:
-            # Nobody waits for it; until it is done a search may miss what the new version adds.
-            store._rebuilding = asyncio.get_running_loop().create_task(store.rebuild_index())
         return store
 
     @property
@@ -63,14 +83,13 @@ class SqliteStore:
         return self._database.path
 
     async def close(self) -> None:
-        if self._rebuilding is not None:
-            await asyncio.gather(self._rebuilding, return_exceptions=True)
+        await self._index.close()
         await self._database.close()
 
     # Writing
 
     async def record(self, user_id: str, runs: Sequence[PreparedRun]) -> list[Recorded]:
-        return await self._database.write(lambda db: recording.record(db, user_id, runs))
+        return await self._index.write(lambda db: recording.record(db, user_id, runs))
 
     async def update_session(
         self,
@@ -112,21 +131,18 @@ class SqliteStore:
                 now=now,
             )
 
-        return await self._database.write(delete)
+        return await self._index.write(delete)
 
     def tombstone_digest(self, source: str, session_id: str) -> bytes:
         """The keyed digest under which a deleted session is remembered."""
         return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
     async def purge(self, words: Sequence[str]) -> dict[str, int]:
-        def rewrite(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO search_index (search_index) VALUES ('optimize')")
-
         def rewrite_file(db: sqlite3.Connection) -> dict[str, int]:
             purging.purge(db)
             return purging.left_over(db, self.path, words)
 
-        await self._database.write(rewrite)
+        await self._index.merge_all()
         return await self._database.alone(rewrite_file)
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
@@ -200,7 +216,7 @@ class SqliteStore:
         lift_tombstone: bool,
     ) -> Restored:
         tombstone = self.tombstone_digest(session.source, session.session_id)
-        return await self._database.write(
+        return await self._index.write(
             lambda db: restoring.restore(
                 db,
                 user_id,
@@ -209,7 +225,9 @@ class SqliteStore:
                 keep_number=keep_number,
                 tombstone=tombstone,
                 lift_tombstone=lift_tombstone,
-            )
+            ),
+            # The rows are taken as they come.
+            repeatable=False,
         )
 
     async def take_numbers(self, user_id: str, upto: int) -> int:
@@ -259,6 +277,9 @@ class SqliteStore:
     async def tool_calls(self, user_id: str, window: CallWindow) -> CallsFound:
         return await self._database.read(lambda db: calls.tool_calls(db, user_id, window))
 
+    async def find_calls(self, user_id: str, search: CallSearch) -> CallMatches:
+        return await self._database.read(lambda db: attempts.find_calls(db, user_id, search, self._frequencies))
+
     async def context(
         self, user_id: str, session: str, *, num_history_runs: int, agent: str | None, max_chars: int
     ) -> ContextSlice:
@@ -270,7 +291,13 @@ class SqliteStore:
         return await self._database.read(lambda db: chats.runs(db, user_id, session))
 
     async def search(self, user_id: str, search: Search) -> SearchResult:
-        return await self._database.read(lambda db: searching.search(db, user_id, search))
+        return await self._database.read(lambda db: searching.search(db, user_id, search, self._frequencies))
+
+    async def weights(self, user_id: str, search: Search) -> tuple[float, ...]:
+        return await self._database.read(lambda db: searching.weights(db, user_id, search, self._frequencies))
+
+    async def found(self, user_id: str, keys: Sequence[int]) -> list[FoundMessage]:
+        return await self._database.read(lambda db: searching.found(db, user_id, keys))
 
     async def summary(self, user_id: str, session: str) -> Summary | None:
         return await self._database.read(lambda db: sessions.summary(db, user_id, session))
@@ -349,18 +376,15 @@ class SqliteStore:
 
         return await self._database.read(count)
 
-    async def check(self) -> list[str]:
-        def examine(db: sqlite3.Connection) -> list[str]:
-            damage = [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
-            dangling = db.execute("PRAGMA foreign_key_check").fetchall()
-            problems = [f"integrity: {line}" for line in damage]
-            problems += [f"{len(dangling)} rows refer to rows that are not there."] if dangling else []
-            return problems + index.check(db) + _counters(db)
+    async def check(self, told: Told | None = None) -> list[str]:
+        async with self._database.snapshot() as read:
+            return await read(lambda db: checking.check(db, told))
 
-        return await self._database.alone(examine)
+    async def index_is_current(self) -> bool:
+        return (await self._database.read(index.state)).is_current
 
-    async def rebuild_index(self) -> int:
-        return await self._database.write(index.rebuild)
+    async def rebuild_index(self, told: Told | None = None) -> int:
+        return await self._index.rebuild(told)
 
     async def backup(self, target: str) -> None:
         path = Path(target)
@@ -372,20 +396,6 @@ class SqliteStore:
             path.chmod(0o600)
 
         await self._database.alone(copy)
-
-
-def _counters(db: sqlite3.Connection) -> list[str]:
-    """The counters on the session rows against the rows that they count."""
-    wrong = db.execute(
-        "SELECT count(*) FROM sessions AS s WHERE "
-        "s.messages <> (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key) OR "
-        "s.runs <> (SELECT count(*) FROM runs AS r WHERE r.session_key = s.session_key) OR "
-        "s.tool_calls <> (SELECT count(*) FROM tool_calls AS c WHERE c.session_key = s.session_key "
-        "AND c.from_history = 0) OR "
-        "s.history_messages <> (SELECT count(*) FROM messages AS m WHERE m.session_key = s.session_key "
-        "AND m.from_history = 1)"
-    ).fetchone()[0]
-    return [f"{wrong} sessions count their rows wrongly. Restore a backup, or report this."] if wrong else []
 
 
 def _now() -> int:

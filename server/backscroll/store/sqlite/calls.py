@@ -1,8 +1,9 @@
 """Tool calls with their results, newest first."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import MessageNotFound
 from ...models import ToolCall
@@ -13,7 +14,7 @@ from .. import (
 from .messages import arguments_of
 from .rows import (
     NEWEST,
-    ascii_lower,
+    SessionRow,
     find_session,
     find_user,
     from_ms,
@@ -21,15 +22,27 @@ from .rows import (
     unpack_id,
 )
 
-_CALL_COLUMNS = (
+_COLUMNS = (
     "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "
     "length(c.arguments), substr(f.text, 1, :chars), {status}, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
 ).format
-_CALL_TABLES = (
+_TABLES = (
     "tool_calls AS c JOIN sessions AS s ON s.session_key = c.session_key JOIN runs AS r ON r.run_key = c.run_key "
     "LEFT JOIN messages AS m ON m.message_key = c.message_key "
     "LEFT JOIN messages AS f ON f.message_key = c.result_key{visible}"
 ).format
+
+
+class Filters(NamedTuple):
+    """Which calls, in SQL: of calls `c`, their runs `r`, messages `m` and results `f`.
+
+    `visible` hides results that came after the cut of a fork, where `status` then is pending.
+    """
+
+    where: tuple[str, ...]
+    values: dict[str, Any]
+    visible: str = ""
+    status: str = "c.status"
 
 
 def _call(row: Sequence[Any]) -> ToolCall:
@@ -52,12 +65,13 @@ def _call(row: Sequence[Any]) -> ToolCall:
     )
 
 
-def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> CallsFound:
-    session = None if window.session is None else find_session(db, user_id, window.session)
-    user_key = find_user(db, user_id)
-    values: dict[str, Any] = {"user": user_key, "chars": window.max_chars}
+def filters(
+    db: sqlite3.Connection, user_key: int | None, session: SessionRow | None, tool_name: str | None, status: str | None
+) -> Filters:
+    """A user's own calls, copies in history aside, as a fork sees them where the session is one."""
+    values: dict[str, Any] = {"user": user_key}
     where = ["c.user_key = :user", "c.from_history = 0"]
-    visible, status = "", "c.status"
+    visible, shown_status = "", "c.status"
     if session is not None:
         shared: list[str] = []
         cut: list[str] = []
@@ -72,32 +86,40 @@ def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> Call
         if cut:
             # A result that came after the cut of a fork is not the fork's: there the call is pending.
             visible = f" AND {' AND '.join(cut)}"
-            status = "iif(c.result_key IS NOT NULL AND f.message_key IS NULL, 'pending', c.status)"
-    tables = _CALL_TABLES(visible=visible)
-    if window.tool_name is not None:
+            shown_status = "iif(c.result_key IS NOT NULL AND f.message_key IS NULL, 'pending', c.status)"
+    if tool_name is not None:
         where.append("c.tool_name = :tool COLLATE NOCASE")
-        values["tool"] = window.tool_name
-    if window.status is not None:
-        where.append(f"{status} = :status")
-        values["status"] = window.status
-    for i, word in enumerate(_words(window.query)):
-        where.append(
-            f"(instr(lower(c.arguments), :w{i}) OR instr(lower(f.text), :w{i}) OR instr(lower(c.tool_name), :w{i}))"
-        )
-        values[f"w{i}"] = word
+        values["tool"] = tool_name
+    if status is not None:
+        where.append(f"{shown_status} = :status")
+        values["status"] = status
+    return Filters(tuple(where), values, visible, shown_status)
+
+
+def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> CallsFound:
+    session = None if window.session is None else find_session(db, user_id, window.session)
+    told = filters(db, find_user(db, user_id), session, window.tool_name, window.status)
+    tables = _TABLES(visible=told.visible)
     as_of = window.as_of
     if as_of is None:
         (as_of,) = db.execute("SELECT coalesce(max(call_key), 0) FROM tool_calls").fetchone()
-    values["as_of"] = as_of
-    where.append("c.call_key <= :as_of")
-    (total,) = db.execute(f"SELECT count(*) FROM {tables} WHERE {' AND '.join(where)}", values).fetchone()
+    values = {**told.values, "as_of": as_of, "chars": window.max_chars, "limit": window.limit, "recent": window.recent}
+    where = [*told.where, "c.call_key <= :as_of"]
+    if window.signs:
+        recent = f"SELECT c.call_key FROM {tables} WHERE {' AND '.join(where)} {_NEWEST_FIRST} LIMIT :recent"
+        where = [f"c.call_key IN ({recent})"]
+    for i, signs in enumerate(window.signs):
+        where.append(f"(instr(c.arguments, :s{i}) OR instr(f.text, :s{i}) OR instr(c.tool_name, :s{i}))")
+        values[f"s{i}"] = signs
+    # Joins would make counting four times as long; only some filters ask for them.
+    counted = tables if told.visible or window.signs else "tool_calls AS c"
+    (total,) = db.execute(f"SELECT count(*) FROM {counted} WHERE {' AND '.join(where)}", values).fetchone()
     if window.after is not None:
         where.append("(c.called_at, c.call_key) < (:after_at, :after_key)")
         values["after_at"], values["after_key"] = window.after
     rows = db.execute(
-        f"SELECT {_CALL_COLUMNS(status=status)} FROM {tables} WHERE {' AND '.join(where)} "
-        "ORDER BY c.called_at DESC, c.call_key DESC LIMIT :limit",
-        {**values, "limit": window.limit},
+        f"SELECT {_COLUMNS(status=told.status)} FROM {tables} WHERE {' AND '.join(where)} {_NEWEST_FIRST} LIMIT :limit",
+        values,
     ).fetchall()
     return CallsFound(
         None if session is None else session.value(),
@@ -108,8 +130,19 @@ def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> Call
     )
 
 
-def _words(query: str | None) -> list[str]:
-    return [] if query is None else [ascii_lower(word) for word in query.split()]
+_NEWEST_FIRST = "ORDER BY c.called_at DESC, c.call_key DESC"
+
+
+def calls_by_key(
+    db: sqlite3.Connection, call_keys: Sequence[int], told: Filters, max_chars: int
+) -> dict[int, ToolCall]:
+    """Calls of the user as a fork may see them, by their keys; texts are cut to `max_chars`."""
+    rows = db.execute(
+        f"SELECT {_COLUMNS(status=told.status)} FROM json_each(:keys) AS k "
+        f"CROSS JOIN {_TABLES(visible=told.visible)} WHERE c.call_key = k.value AND c.user_key = :user",
+        {"keys": json.dumps(call_keys), "user": told.values["user"], "chars": max_chars},
+    )
+    return {row[0]: _call(row) for row in rows}
 
 
 def call_text(
@@ -117,8 +150,8 @@ def call_text(
 ) -> tuple[ToolCall, str, int]:
     column = {"arguments": "c.arguments", "result": "f.text"}[field]
     row = db.execute(
-        f"SELECT {_CALL_COLUMNS(status='c.status')}, substr({column}, :offset + 1, :max), length({column}) "
-        f"FROM {_CALL_TABLES(visible='')} "
+        f"SELECT {_COLUMNS(status='c.status')}, substr({column}, :offset + 1, :max), length({column}) "
+        f"FROM {_TABLES(visible='')} "
         "WHERE c.user_key = :user AND c.call_key = :call",
         {"user": find_user(db, user_id), "call": call_key, "offset": offset, "max": max_chars, "chars": 0},
     ).fetchone()

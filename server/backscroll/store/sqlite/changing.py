@@ -268,8 +268,7 @@ def _hand_over(db: sqlite3.Connection, session: SessionRow, children: Sequence[S
     )
     for other in others:
         db.execute("UPDATE sessions SET parent_key = ? WHERE session_key = ?", (heir.session_key, other.session_key))
-    for row in index.entries_of_session(db, heir.session_key, low=low, high=cut):
-        index.add(db, row.message_key, row.entry)
+    index.add_again(db, index.entries_of_session(db, heir.session_key, low=low, high=cut))
 
 
 def _delete_messages(
@@ -313,6 +312,9 @@ def empty_session(db: sqlite3.Connection, session: SessionRow) -> dict[str, int]
     """Delete all that was said and done in a session; its own row and its summaries stay."""
     key = session.session_key
     rows = {"search_index": index.remove(db, list(index.entries_of_session(db, key)))}
+    rows["vectors"] = db.execute(
+        "DELETE FROM vectors WHERE message_key IN (SELECT message_key FROM messages WHERE session_key = ?)", (key,)
+    ).rowcount
     media = db.execute(
         "SELECT DISTINCT mm.media_key FROM message_media AS mm JOIN messages AS m ON m.message_key = mm.message_key "
         "WHERE m.session_key = ?",

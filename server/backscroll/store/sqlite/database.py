@@ -15,14 +15,16 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import aiosqlite
 
 from ...errors import StoreBusy, StoreUnusable
+from . import index
 from .enduring import to_its_end
-from .errors import sqlite_errors
+from .errors import commit_errors, sqlite_errors
 from .lock import FileLock
+from .upkeep import CHECKPOINT_WHEN_IDLE_BYTES, Upkeep
 
 T = TypeVar("T")
 
@@ -31,14 +33,6 @@ OLDEST_SQLITE = (3, 38, 0)
 
 MAGIC = b"SQLite format 3\0"
 APPLICATION_ID = 0x42534352  # "BSCR"
-CHECKPOINT_WHEN_IDLE_BYTES = 1 << 20
-CHECKPOINT_AT_ONCE_BYTES = 32 << 20
-IDLE_SECONDS = 0.3
-MERGE_PAGES = 64
-FREE_SHARE = 100
-"""One page in so many may lie free. Merging the index leaves more; they go back to the disk."""
-FREED_PAGES = 256
-INCREMENTAL = 2
 
 
 class Reading(Protocol):
@@ -57,8 +51,7 @@ class Database:
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
-        self._last_write = 0.0
-        self._upkeep: asyncio.Task[None] | None = None
+        self.upkeep = Upkeep(path, self._lock, self._on_writer)
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
         """Open the file, creating it if need be, and run `prepare` (migrations) on the writer, under the lock.
@@ -88,10 +81,7 @@ class Database:
         await to_its_end(self._close())
 
     async def _close(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
-            self._upkeep = None
+        await self.upkeep.stop()
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
         if reader is not None:
@@ -137,11 +127,9 @@ class Database:
         when other processes hold the lock beyond the time-out.
         """
         with sqlite_errors(self.path):
-            result = await self._run(self._opened(self._writer), lambda db: self._in_transaction(db, work))
-        self._last_write = time.monotonic()
-        if self._upkeep is None or self._upkeep.done():
-            self._upkeep = asyncio.get_running_loop().create_task(self._keep_up())
-        return result
+            done = await self._run(self._opened(self._writer), lambda db: self._in_transaction(db, work))
+        await self.upkeep.after_write(done.seconds, done.segments)
+        return done.result
 
     async def alone(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the writer under the lock but outside a transaction: VACUUM, checkpoints, backup."""
@@ -152,12 +140,6 @@ class Database:
 
         with sqlite_errors(self.path):
             return await self._run(self._opened(self._writer), locked)
-
-    def wal_bytes(self) -> int:
-        try:
-            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
-        except OSError:
-            return 0
 
     def _create_file(self) -> None:
         folder = self.path.parent
@@ -201,6 +183,8 @@ class Database:
         db.execute("PRAGMA secure_delete = ON")
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         db.execute("PRAGMA wal_autocheckpoint = 0")
+        # The log shrinks when it begins anew after a checkpoint: its size tells how much waits for the next one.
+        db.execute(f"PRAGMA journal_size_limit = {CHECKPOINT_WHEN_IDLE_BYTES}")
         db.execute("PRAGMA cache_size = -16000")
         db.execute("PRAGMA temp_store = MEMORY")
 
@@ -230,50 +214,25 @@ class Database:
             # Somebody writes, so ours is not the last connection and closing it checkpoints nothing.
             db.close()
 
-    def _in_transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _in_transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> "_Done[T]":
         with self._lock.held(self._busy_timeout_s):
+            began = time.monotonic()
             # IMMEDIATE takes the write lock now; a plain BEGIN that reads first can fail at its first
             # write, at once, however long the time-out is.
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db)
-                db.execute("COMMIT")
+                with commit_errors:
+                    db.execute("COMMIT")
             except BaseException:
                 # The first error counts; SQLite may have rolled back by itself.
                 with suppress(sqlite3.Error):
                     db.execute("ROLLBACK")
                 raise
-            if self.wal_bytes() > CHECKPOINT_AT_ONCE_BYTES:
-                _checkpoint(db)
-            return result
+            return _Done(result, time.monotonic() - began, index.segments(db))
 
-    async def _keep_up(self) -> None:
-        """Merge the index and checkpoint once nobody has written for a moment."""
-        while self._writer is not None:
-            idle = time.monotonic() - self._last_write
-            if idle < IDLE_SECONDS:
-                await asyncio.sleep(IDLE_SECONDS - idle)
-                continue
-            try:
-                if not await self._run(self._writer, self._tidy_a_little):
-                    return
-            except (sqlite3.Error, StoreBusy, ValueError):
-                # Upkeep is never urgent: whoever writes next starts it again.
-                return
-
-    def _tidy_a_little(self, db: sqlite3.Connection) -> bool:
-        """One bounded step; True while there is more to do."""
-        with self._lock.held(0.0):
-            before = db.total_changes
-            db.execute("INSERT INTO search_index (search_index, rank) VALUES ('merge', ?)", (MERGE_PAGES,))
-            # FTS5's own words: fewer than two changes mean that there was nothing to merge.
-            if db.total_changes - before >= 2:
-                return True
-            if _give_back(db):
-                return True
-            if self.wal_bytes() > CHECKPOINT_WHEN_IDLE_BYTES:
-                _checkpoint(db)
-            return False
+    async def _on_writer(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._run(self._opened(self._writer), work)
 
     def _opened(self, connection: aiosqlite.Connection | None) -> aiosqlite.Connection:
         if connection is None:
@@ -287,24 +246,16 @@ class Database:
         return await execute(work, connection._conn)
 
 
+class _Done(NamedTuple, Generic[T]):
+    result: T
+    seconds: float
+    """From the beginning of the transaction to its end: without waiting for the lock."""
+    segments: int
+
+
 def _in_snapshot(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
     db.execute("BEGIN")
     try:
         return work(db)
     finally:
         db.execute("COMMIT")
-
-
-def _give_back(db: sqlite3.Connection) -> bool:
-    """Give some free pages back to the disk, if they are many; True if any went."""
-    (mode,), (free,), (pages,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("auto_vacuum", "freelist_count", "page_count")
-    )
-    if mode != INCREMENTAL or free <= pages // FREE_SHARE:
-        return False
-    db.execute(f"PRAGMA incremental_vacuum({FREED_PAGES})").fetchall()
-    return bool(db.execute("PRAGMA freelist_count").fetchone()[0] < free)
-
-
-def _checkpoint(db: sqlite3.Connection) -> None:
-    db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

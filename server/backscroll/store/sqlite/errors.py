@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import StoreBusy, StoreError, StoreUnusable
+from ...errors import IndexDamaged, StoreBusy, StoreError, StoreUnusable
 
 _WORDS = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database. Name another file with BACKSCROLL_DB, or move this one away.",
@@ -20,6 +20,29 @@ _WORDS = {
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+class _IndexErrors:
+    """Raises IndexDamaged for these codes. Not a generator: that would take as long as the statement within."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = codes
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", None) in self._codes:
+            raise IndexDamaged from error
+
+
+# What FTS5 answers where its own tables are missing or contradict each other.
+_DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_CONSTRAINT)
+
+index_errors = _IndexErrors(*_DAMAGE, sqlite3.SQLITE_CORRUPT)
+"""Around statements on the index and its vocabulary alone."""
+
+commit_errors = _IndexErrors(*_DAMAGE)
+"""Around COMMIT, where FTS5 writes; none of our constraints is deferred to it."""
+
+
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Raise StoreBusy, StoreUnusable or StoreError for whatever SQLite or the file system refuses."""
@@ -30,6 +53,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         primary = None if code is None else code & 0xFF
         if primary in _BUSY:
             raise StoreBusy("Another process holds the database. Nothing was changed; try again.") from error
+        if code == sqlite3.SQLITE_CORRUPT_VTAB:
+            raise IndexDamaged from error
         if primary in _WORDS:
             raise StoreUnusable(f"{path} {_WORDS[primary]}") from error
         raise StoreError(

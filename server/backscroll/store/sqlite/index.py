@@ -1,10 +1,29 @@
-"""The full-text index beside the rows: written, taken back, compared and rebuilt."""
+"""The full-text index beside the rows: made, written, taken back, merged.
+
+What a row's entry is, tells indexing.py. While the index is made anew (rebuilding.py) there are two: the one
+that is searched, and the next one, which is complete up to a position that `meta` holds.
+"""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..indexing import INDEX_VERSION, Entry, Scope, entry
+from ..indexing import INDEX_VERSION, TOKENIZER, Entry, Scope, entry
+from .errors import index_errors
+
+NAME = "search_index"
+NEXT = "search_index_next"
+
+MERGE_PAGES = 32
+"""Written by one step of merging, which takes 2 to 8 ms."""
+MERGE_AT = 8
+"""As many segments of one size become one."""
+NEVER_AT_ONCE = 1_000
+"""So many segments of one size FTS5 would merge within somebody's commit, whole: by default 16, which took up
+to 2 s. Ours come first."""
+
+AVERAGES, STRUCTURE = 1, 10
+"""Ids of the two rows of an index's `data` that are no page of a segment."""
 
 _ROWS = """
     SELECT m.message_key, m.text, m.role, m.tool_name, s.user_key, s.session_key, s.source, s.project, r.agent
@@ -20,34 +39,152 @@ class Indexed(NamedTuple):
     entry: Entry
 
 
-def add(db: sqlite3.Connection, message_key: int, content: Entry) -> None:
-    db.execute(
-        "INSERT INTO search_index (rowid, text, forms, scope) VALUES (?, ?, ?, ?)",
-        (message_key, content.text, content.forms, content.scope),
+class State(NamedTuple):
+    """What `meta` tells of the index."""
+
+    version: int
+    """Of the index that is searched; 0 where it was lost and is being made anew."""
+    next_version: int | None
+    """Of the next one, if there is one."""
+    position: int
+    """The next one holds every message up to this key, and none beyond it."""
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the index holds all that a query of this program asks for."""
+        return self.version == INDEX_VERSION
+
+
+def state(db: sqlite3.Connection) -> State:
+    told = dict(
+        db.execute("SELECT name, value FROM meta WHERE name IN ('index_version', 'next_version', 'next_position')")
     )
+    return State(told["index_version"], told.get("next_version"), told.get("next_position", 0))
+
+
+SETTINGS = {"automerge": 0, "usermerge": MERGE_AT, "crisismerge": NEVER_AT_ONCE}
+
+
+def create(db: sqlite3.Connection, name: str = NAME, settings: Mapping[str, int] = SETTINGS) -> None:
+    """Make an empty index of today's shape: the one place that tells it, for new files and for rebuilding.
+
+    Contentless: the text is in messages, once.
+    """
+    db.execute(f"CREATE VIRTUAL TABLE {name} USING fts5 (text, forms, scope, content = '', tokenize = '{TOKENIZER}')")
+    for setting, value in settings.items():
+        db.execute(f"INSERT INTO {name} ({_command(name)}, rank) VALUES (?, ?)", (setting, value))
+
+
+def _command(name: str) -> str:
+    """The column that takes commands: it has the name of the table."""
+    return name.rpartition(".")[2]
+
+
+def add(db: sqlite3.Connection, message_key: int, content: Entry, name: str = NAME) -> None:
+    """Put in a message that was stored just now: its key is the newest, so the next index has yet to come to it."""
+    with index_errors:
+        db.execute(f"INSERT INTO {name} (rowid, text, forms, scope) VALUES (?, ?, ?, ?)", (message_key, *content))
+
+
+def add_again(db: sqlite3.Connection, indexed: Iterable[Indexed]) -> None:
+    """Put in messages that were removed to be changed."""
+    now = state(db)
+    for row in indexed:
+        add(db, row.message_key, row.entry)
+        if row.message_key <= now.position:
+            add(db, row.message_key, row.entry, NEXT)
 
 
 def remove(db: sqlite3.Connection, indexed: Iterable[Indexed]) -> int:
-    """Take rows out; their entries must be what was put in."""
-    rows = [(row.message_key, *row.entry) for row in indexed]
-    db.executemany(
-        "INSERT INTO search_index (search_index, rowid, text, forms, scope) VALUES ('delete', ?, ?, ?, ?)",
-        rows,
-    )
-    return len(rows)
+    """Take rows out; their entries must be what was put in. Return how many the index held.
+
+    What an index of another version holds of a row cannot be named to the letter: it stays there until
+    the next index takes its place. Rows confirm every match, so nobody finds it.
+    """
+    now = state(db)
+    count = 0
+    for row in indexed:
+        count += now.is_current and _take_out(db, NAME, row)
+        if row.message_key <= now.position:
+            _take_out(db, NEXT, row)
+    return count
+
+
+def _take_out(db: sqlite3.Connection, name: str, row: Indexed) -> bool:
+    # To take out what a damaged index lacks would damage it further.
+    with index_errors:
+        if db.execute(f"SELECT 1 FROM {name}_docsize WHERE id = ?", (row.message_key,)).fetchone() is None:
+            return False
+        db.execute(
+            f"INSERT INTO {name} ({name}, rowid, text, forms, scope) VALUES ('delete', ?, ?, ?, ?)",
+            (row.message_key, *row.entry),
+        )
+    return True
+
+
+def merge(db: sqlite3.Connection, pages: int = MERGE_PAGES, name: str = NAME) -> bool:
+    """One bounded step of merging; True while there is more to do. A negative number begins to merge all."""
+    before = db.total_changes
+    with index_errors:
+        db.execute(f"INSERT INTO {name} ({name}, rank) VALUES ('merge', ?)", (pages,))
+    # FTS5's own words: fewer than two changes mean that there was nothing to merge.
+    return db.total_changes - before >= 2
+
+
+def count(db: sqlite3.Connection) -> int:
+    """How many messages the index holds."""
+    (found,) = db.execute(f"SELECT count(*) FROM {NAME}_docsize").fetchone()
+    return int(found)
+
+
+def segments(db: sqlite3.Connection, name: str = NAME) -> int:
+    """How many segments a search has to look through; 0 where a damaged index does not tell."""
+    try:
+        # Four bytes, then the number of levels and that of segments.
+        _, found, *_ = [*_varints(_record(db, name, STRUCTURE)[4:]), 0, 0]
+    except sqlite3.OperationalError:
+        return 0
+    return found
+
+
+def words(db: sqlite3.Connection, name: str = NAME) -> int:
+    """How many words the index holds in all."""
+    # The number of messages, then the sum of each column.
+    return sum(list(_varints(_record(db, name, AVERAGES)))[1:])
+
+
+def _record(db: sqlite3.Connection, name: str, key: int) -> bytes:
+    row = db.execute(f"SELECT block FROM {name}_data WHERE id = ?", (key,)).fetchone()
+    return b"" if row is None else bytes(row[0])
+
+
+def _varints(record: bytes) -> Iterator[int]:
+    """Numbers of seven bits a byte, the highest first, as SQLite writes them."""
+    number = 0
+    for byte in record:
+        number = number << 7 | byte & 0x7F
+        if byte < 0x80:
+            yield number
+            number = 0
 
 
 def entries_of_session(
     db: sqlite3.Connection, session_key: int, *, low: int = 0, high: int = 1 << 62
-) -> Iterator[Indexed]:
+) -> Generator[Indexed, None, None]:
+    """Of the messages with a seq above `low`, up to `high`."""
     return _entries(db, "m.session_key = ? AND m.seq > ? AND m.seq <= ?", (session_key, low, high))
+
+
+def entries_between(db: sqlite3.Connection, low: int, high: int) -> Generator[Indexed, None, None]:
+    """Of the messages of all sessions with a key above `low`, up to `high`, in order of their keys."""
+    return _entries(db, "m.message_key > ? AND m.message_key <= ?", (low, high))
 
 
 def entry_of_message(db: sqlite3.Connection, message_key: int) -> Indexed:
     return next(_entries(db, "m.message_key = ?", (message_key,)))
 
 
-def _entries(db: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Iterator[Indexed]:
+def _entries(db: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Generator[Indexed, None, None]:
     for key, text, role, tool_name, user_key, session_key, source, project, agent in db.execute(
         f"{_ROWS} {where} ORDER BY m.message_key", values
     ):
@@ -59,63 +196,3 @@ def _entries(db: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Ite
         tools = tuple(name for name, _ in calls) if tool_name is None else (tool_name,)
         scope = Scope(user_key, session_key, source, role, project, agent, tools)
         yield Indexed(key, entry(text, calls, scope))
-
-
-def check(db: sqlite3.Connection) -> list[str]:
-    """Compare the index with the rows it is made from.
-
-    SQLite's own `integrity-check` cannot see a term that a wrong deletion left behind. So a second index
-    is made from the rows, in a temporary table, and the two vocabularies are compared term by term.
-    """
-    db.execute("DROP TABLE IF EXISTS temp.expected_index")
-    db.execute("DROP TABLE IF EXISTS temp.expected_terms")
-    db.execute("DROP TABLE IF EXISTS temp.found_terms")
-    db.execute(
-        "CREATE VIRTUAL TABLE temp.expected_index USING fts5 "
-        "(text, forms, scope, content = '', tokenize = 'unicode61 remove_diacritics 2')"
-    )
-    try:
-        db.executemany(
-            "INSERT INTO temp.expected_index (rowid, text, forms, scope) VALUES (?, ?, ?, ?)",
-            ((row.message_key, *row.entry) for row in list(_entries(db, "TRUE", ()))),
-        )
-        db.execute("CREATE VIRTUAL TABLE temp.expected_terms USING fts5vocab ('temp', 'expected_index', 'instance')")
-        db.execute("CREATE VIRTUAL TABLE temp.found_terms USING fts5vocab ('main', 'search_index', 'instance')")
-        missing, left_over = (
-            db.execute(
-                f"SELECT count(*) FROM (SELECT term, doc, col, offset FROM {one} "
-                f"EXCEPT SELECT term, doc, col, offset FROM {other})"
-            ).fetchone()[0]
-            for one, other in (
-                ("temp.expected_terms", "temp.found_terms"),
-                ("temp.found_terms", "temp.expected_terms"),
-            )
-        )
-    finally:
-        db.execute("DROP TABLE IF EXISTS temp.expected_terms")
-        db.execute("DROP TABLE IF EXISTS temp.found_terms")
-        db.execute("DROP TABLE temp.expected_index")
-    problems = []
-    if missing:
-        problems.append(f"The search index lacks {missing} terms. Run `backscroll migrate --rebuild-index`.")
-    if left_over:
-        problems.append(
-            f"The search index holds {left_over} terms of no message. Run `backscroll migrate --rebuild-index`."
-        )
-    (version,) = db.execute("SELECT value FROM meta WHERE name = 'index_version'").fetchone()
-    if version != INDEX_VERSION:
-        problems.append(
-            f"The search index has version {version}, not {INDEX_VERSION}. Run `backscroll migrate --rebuild-index`."
-        )
-    return problems
-
-
-def rebuild(db: sqlite3.Connection) -> int:
-    """Make the index anew from the rows; return how many it holds."""
-    db.execute("INSERT INTO search_index (search_index) VALUES ('delete-all')")
-    count = 0
-    for row in list(_entries(db, "TRUE", ())):
-        add(db, row.message_key, row.entry)
-        count += 1
-    db.execute("UPDATE meta SET value = ? WHERE name = 'index_version'", (INDEX_VERSION,))
-    return count

@@ -200,7 +200,7 @@ class Intake:
         (old_media,) = self.db.execute("SELECT count(*) FROM message_media WHERE message_key = ?", (key,)).fetchone()
         for ordinal, media in enumerate(message.media[old_media:], start=old_media):
             self._insert_media(key, ordinal, media)
-        index.add(self.db, key, index.entry_of_message(self.db, key).entry)
+        index.add_again(self.db, [index.entry_of_message(self.db, key)])
         self.tally.recorded += 1
         return len(message.tool_calls), True
 

@@ -37,7 +37,10 @@ else:
 
 
 SHORTEST_WAIT_S = 0.000_2
-LONGEST_WAIT_S = 0.01
+LONGEST_WAIT_S = 0.002
+TURN_S = 0.004
+"""Whoever takes the lock for one step after another leaves it free this long between two, so that those who
+wait for it, and look every LONGEST_WAIT_S, have their turn."""
 
 
 class FileLock:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...errors import StoreUnusable
 from .. import migrate
 from ..indexing import INDEX_VERSION
+from . import index
 from .database import APPLICATION_ID
 
 DIALECT = "sqlite"
@@ -37,6 +38,9 @@ def migrated(db: sqlite3.Connection) -> None:
         if not tables:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute("INSERT INTO meta (name, value) VALUES ('digest_key', ?)", (urandom(32),))
+            # The migrations made the index as it was at first; an older file gets today's by rebuilding it.
+            db.execute("DROP TABLE search_index")
+            index.create(db)
             db.execute("INSERT INTO meta (name, value) VALUES ('index_version', ?)", (INDEX_VERSION,))
         db.execute("COMMIT")
     except BaseException:

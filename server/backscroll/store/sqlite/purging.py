@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from .errors import index_errors
+
 RARE_WORDS = 16
 CANDIDATES = 200
 CHUNK_BYTES = 8 << 20
@@ -24,8 +26,15 @@ def rare_words(db: sqlite3.Connection, session_key: int) -> list[str]:
         count = _documents(db, f'text : "{word}"')
         # The count stops at a hundred: of a word so common nobody can say whose it is.
         if count < 100 and count == _documents(db, f'scope : xs{session_key} AND text : "{word}"'):
-            mine[word] = count
+            mine[word] = (not _is_term(db, word), count)
     return sorted(mine, key=lambda word: (mine[word], -len(word), word))[:RARE_WORDS]
+
+
+def _is_term(db: sqlite3.Connection, word: str) -> bool:
+    """Whether the index holds the word as it is. Of others it holds a stem, which a search of bytes for the word
+    would not find there: they come last."""
+    with index_errors:
+        return db.execute("SELECT 1 FROM search_terms WHERE term = ?", (word,)).fetchone() is not None
 
 
 def _documents(db: sqlite3.Connection, match: str) -> int:

@@ -1,0 +1,227 @@
+"""From a query to the lines that answer it, best first: what the tool and the command line both show."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..answers import Hit
+from ..models import Message, Session
+from ..ranking import Folded, Question, Reading, folded, ranked, readings, snippet
+from ..semantic import Semantic
+from ..store import Candidate, FoundMessage, Search, SearchResult, Store, Turn
+from ..text import one_line
+from ..tokens import estimate
+
+if TYPE_CHECKING:
+    from ..semantic.vectors import Floats
+
+SNIPPET_CHARS = 240
+"""Some 55 tokens of English."""
+
+BEFORE_CHARS = 90
+SHORT = 60
+"""A shorter line may make no sense without the one before it."""
+
+POOL = 120
+SIMILAR = 60
+"""Messages that are looked for by their meaning alone."""
+
+UNKNOWN = 0.5
+"""The weight of a word that no message has, against that of the rarest that some have."""
+
+_NAMED = 3
+"""Of the lines that are folded into one, and of the words that nothing has, so many are named."""
+
+_NAME_CHARS = 40
+"""A longer name, or word of a note, is cut."""
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A hit, and the keys of the messages that it stands for."""
+
+    hit: Hit
+    keys: tuple[int, ...]
+    matches: int
+    """How many of them hold a term of the query; the others stand beside such."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Lines, best first. `total` counts the messages that hold a term, `capped` if there are more.
+
+    `more`: some of them were not looked at for these lines.
+    """
+
+    session: Session | None
+    lines: tuple[Line, ...]
+    total: int
+    capped: bool
+    as_of: int
+    more: bool
+    note: str | None = None
+
+
+async def find(
+    store: Store,
+    semantic: Semantic | None,
+    user_id: str,
+    question: Question,
+    wanted: Search,
+    lines: int,
+    *,
+    across: bool = True,
+) -> Found:
+    """The best lines. `wanted` says where to look; what to look for is the question's.
+
+    `across`: each line names its session.
+    """
+    result, told = await read_candidates(store, semantic, user_id, question, wanted, lines)
+    loosened = None
+    if result.total == 0 and any(term.required for term in question.terms):
+        phrases = [term.text for term in question.terms if term.required]
+        loosened = " ".join(f'"{_short(phrase)}"' for phrase in phrases[:_NAMED])
+        question = question.loosened()
+        result, told = await read_candidates(store, semantic, user_id, question, wanted, lines)
+    worth = _worth_telling(ranked(told))
+    kept = folded(worth, lines)
+    messages = {one.key: one for one in await store.found(user_id, [one.first.turn.key for one in kept])}
+    words = dict(_telling_words(question, result))
+    shown = tuple(
+        _line(one, messages[one.first.turn.key], words, across=across, asked_tool=wanted.tool_name)
+        for one in kept
+        if one.first.turn.key in messages
+    )
+    more = result.more or sum(line.matches for line in shown) < sum(map(_matches, worth))
+    return Found(
+        result.session, shown, result.total, result.capped, result.as_of, more, _note(question, result, loosened)
+    )
+
+
+async def read_candidates(
+    store: Store, semantic: Semantic | None, user_id: str, question: Question, wanted: Search, lines: int = 0
+) -> tuple[SearchResult, list[Reading]]:
+    """What the store finds, each candidate with what it is weighed by."""
+    wanted = replace(wanted, terms=question.terms, beside=question.natural, pool=max(POOL, lines * 2))
+    meaning = None if semantic is None else await _meaning(store, semantic, user_id, question, wanted)
+    if semantic is None or meaning is None:
+        result = await store.search(user_id, wanted)
+        return result, readings(question, result.candidates, result.weights)
+    nearest = await semantic.nearest(user_id, meaning, limit=SIMILAR) if question.natural else []
+    result = await store.search(user_id, replace(wanted, similar=tuple(near.message_key for near in nearest)))
+    turns = {turn.key for one in result.candidates for turn in (one.turn, one.before) if turn is not None}
+    similar = await semantic.scores(user_id, meaning, sorted(turns))
+    return result, readings(question, result.candidates, result.weights, similar)
+
+
+async def _meaning(
+    store: Store, semantic: Semantic, user_id: str, question: Question, wanted: Search
+) -> "Floats | None":
+    """The question's vector, each word weighed as in the store; None where search goes by words alone."""
+    if any(term.required for term in question.terms):
+        return None
+    weights = await store.weights(user_id, wanted)
+    told = [(term.text, weight) for term, weight in zip(question.terms, weights, strict=True) if not term.common]
+    usual = max((weight for _, weight in told), default=0.0) * UNKNOWN
+    return await semantic.question(question.text, [(word, weight or usual) for word, weight in told])
+
+
+def _worth_telling(candidates: list[Candidate]) -> list[Candidate]:
+    """What only stands beside a match is told where a match follows: the list ends with the last match."""
+    last = max((at for at, one in enumerate(candidates) if _matches(one)), default=-1)
+    return candidates[: last + 1]
+
+
+def _matches(candidate: Candidate) -> bool:
+    return bool(candidate.terms or candidate.near)
+
+
+def _note(question: Question, result: SearchResult, loosened: str | None) -> str | None:
+    """What was tried other than the words as given, and what was not found: one short line, or nothing."""
+    told = []
+    if not question.terms:
+        told.append("The query holds no word.")
+    if loosened:
+        told.append(f"No message has {loosened} together; searched for the words.")
+    for at, spelled in sorted(result.spelled.items()):
+        told.append(f"No message has {_listed([question.terms[at].text])}; searched for {_listed(spelled)}.")
+    only_common = all(term.common for term in question.terms)
+    missing = [
+        term.text
+        for at, (term, weight) in enumerate(zip(question.terms, result.weights, strict=True))
+        if not weight and (only_common or not term.common) and at not in result.spelled
+    ]
+    if missing and not (question.natural and result.total):
+        told.append(f"No message has {_listed(missing)}.")
+    return " ".join(told) or None
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = f" and {len(words) - _NAMED} more" if len(words) > _NAMED else ""
+    return ", ".join(repr(_short(word)) for word in words[:_NAMED]) + more
+
+
+def _short(text: str) -> str:
+    """On one line, and not for long."""
+    told = one_line(text)
+    return told if len(told) <= _NAME_CHARS else f"{told[:_NAME_CHARS]}..."
+
+
+def _telling_words(question: Question, result: SearchResult) -> Iterator[tuple[str, float]]:
+    """The words that a snippet is to show, in lower case, by their weight: terms as said, and the words in them."""
+    for at, (term, weight) in enumerate(zip(question.terms, result.weights, strict=True)):
+        parts = {word for text in (term.text, *term.forms) for word in _WORD.findall(text.casefold())}
+        near = {word for spelled in result.spelled.get(at, ()) for word in _WORD.findall(spelled.casefold())}
+        if weight:
+            yield from ((word, weight / len(parts)) for word in sorted(parts))
+            yield from ((word, weight) for word in sorted(near))
+            yield term.text.casefold(), weight
+
+
+def _line(
+    one: Folded, found: FoundMessage, words: Mapping[str, float], *, across: bool, asked_tool: str | None
+) -> Line:
+    """A match as a line. Of several calls, the one that was asked for names the line, else the first."""
+    message = found.message
+    text = searched_text(message)
+    speaker = one.first.turn.speaker
+    tool_name = message.tool_name
+    if message.tool_calls and not message.text:
+        names = [call.tool_name for call in message.tool_calls]
+        tool_name = next((name for name in names if asked_tool and name.casefold() == asked_tool.casefold()), names[0])
+    hit = Hit(
+        ref=message.ref,
+        seq=message.seq,
+        session_id=found.session_id if across else None,
+        run_id=message.run_id,
+        role=message.role,
+        name=None if speaker is None or message.role == "tool" or speaker == message.agent else _short(speaker),
+        snippet=snippet(text, words, SNIPPET_CHARS),
+        before=_before(one.first, words),
+        also=tuple(other.turn.ref for other in one.alike[:_NAMED]),
+        alike=len(one.alike),
+        tool_name=tool_name,
+        agent=message.agent,
+        created_at=message.created_at,
+        tokens=estimate(text),
+    )
+    members = (one.first, *one.alike)
+    return Line(hit, tuple(member.turn.key for member in members), sum(map(_matches, members)))
+
+
+def _before(candidate: Candidate, words: Mapping[str, float]) -> str | None:
+    """The line before, where this one alone makes no sense: it is short, or holds none of the words itself."""
+    before: Turn | None = candidate.before
+    if before is None or not before.text or before.role == "system":
+        return None
+    if candidate.turn.chars >= SHORT and _matches(candidate):
+        return None
+    return snippet(before.text, words, BEFORE_CHARS)
+
+
+def searched_text(message: Message) -> str:
+    """What the index holds of a message: its text, and its calls' names and arguments."""
+    return "\n".join([message.text, *(f"{c.tool_name} {c.arguments_text}" for c in message.tool_calls)]).strip()

@@ -1,0 +1,79 @@
+"""Where a search looks: tokens of the index that narrow before ranking, and what only rows tell."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .. import Search
+from ..indexing import agent_token, project_token, role_token, session_token, source_token, tool_token, user_token
+from .rows import SessionRow, lineage, look_up_session, to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where to look: tokens that narrow in the index, and what only rows tell."""
+
+    user_key: int
+    tokens: tuple[str, ...]
+    clauses: tuple[str, ...]
+    values: dict[str, Any]
+
+
+def scope_of(db: sqlite3.Connection, user_key: int, wanted: Search, session: SessionRow | None) -> Scope | None:
+    """None where the filters leave no session."""
+    tokens = [] if _only_user(db) else [user_token(user_key)]
+    clauses: list[str] = []
+    values: dict[str, Any] = {}
+    if session is not None:
+        stretches = lineage(db, session)
+        tokens.append(_any_of(session_token(stretch.session_key) for stretch in stretches))
+        inside = " OR ".join(
+            f"(m.session_key = {one.session_key} AND m.seq > {one.low} AND m.seq <= {one.high})" for one in stretches
+        )
+        # Of a fork's parents only a part is meant; a session of its own is all in its token.
+        if len(stretches) > 1:
+            clauses.append(f"({inside})")
+    elif wanted.num_history_sessions is not None:
+        keys = _newest_sessions(db, user_key, wanted.num_history_sessions, wanted.current_session)
+        if not keys:
+            return None
+        tokens.append(_any_of(map(session_token, keys)))
+    tokens.extend(_filters(wanted))
+    for name, moment, operator in (("since", wanted.since, ">="), ("until", wanted.until, "<")):
+        if moment is not None:
+            clauses.append(f"m.created_at {operator} :{name}")
+            values[name] = to_ms(moment)
+    return Scope(user_key, tuple(tokens), tuple(clauses), values)
+
+
+def _only_user(db: sqlite3.Connection) -> bool:
+    """A file of one user needs no token of theirs: the longest list of all would be read along."""
+    return db.execute("SELECT 1 FROM users LIMIT 1 OFFSET 1").fetchone() is None
+
+
+def _any_of(tokens: Iterable[str]) -> str:
+    return f"({' OR '.join(tokens)})"
+
+
+def _filters(wanted: Search) -> Iterator[str]:
+    if wanted.role is not None:
+        yield role_token(wanted.role)
+    if wanted.tool_name is not None:
+        yield tool_token(wanted.tool_name)
+    if wanted.agent is not None:
+        yield agent_token(wanted.agent)
+    if wanted.project is not None:
+        yield project_token(wanted.project)
+    if wanted.source is not None:
+        yield source_token(wanted.source)
+
+
+def _newest_sessions(db: sqlite3.Connection, user_key: int, count: int, current: str | None) -> list[int]:
+    excluded = None if current is None else look_up_session(db, user_key, current)
+    rows = db.execute(
+        "SELECT session_key FROM sessions WHERE user_key = ? AND session_key <> ? AND archived = 0 "
+        "ORDER BY last_activity_at DESC, session_key DESC LIMIT ?",
+        (user_key, -1 if excluded is None else excluded.session_key, count),
+    )
+    return [key for (key,) in rows]
