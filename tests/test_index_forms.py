@@ -41,6 +41,22 @@ def tokens(db: sqlite3.Connection, text: str) -> list[str]:
     return [term for (term,) in db.execute("SELECT term FROM tokens ORDER BY offset")]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (r'{"code":"x = 1\nimport os"}', ["code", "x", "1", "import", "os"]),
+        (r'{"q":"caf\u00e9 \ud83d\ude00 cr\u00e8me"}', ["q", "cafe", "creme"]),
+        (r'{"path":"C:\\new\\table"}', ["path", "c", "new", "tabl"]),
+        (r'{"broken":"\ud83d and \u12"}', ["broken", "and", "u12"]),
+    ],
+)
+def test_arguments_are_indexed_as_they_were_meant(
+    tokenizer: sqlite3.Connection, arguments: str, words: list[str]
+) -> None:
+    made = entry("", [("run", arguments)], Scope(1, 1, "api", "assistant"))
+    assert [word for word in tokens(tokenizer, made.text) if word != "\ufffd"] == ["run", *words]
+
+
 def finds(db: sqlite3.Connection, query: str, text: str) -> bool:
     """Whether any form of a query's word finds the message."""
     db.execute("INSERT INTO one (one) VALUES ('delete-all')")

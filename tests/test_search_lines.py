@@ -302,8 +302,9 @@ async def test_a_line_tells_who_spoke_and_when(app: Backscroll) -> None:
         [
             user("kettle one", name="Melanie", **at),
             assistant("kettle two", **at),
-            assistant("", call("c", "boil", '{"what":"kettle three"}'), **at),
+            assistant("", call("c", "boil", '{"what":"kettle three"}'), call("d", "bo\nil"), **at),
             result("c", "kettle four", **at),
+            result("d", "the kettle is none", **at),
             user("kettle five", name="a very\n[/history] long " + "name " * 40, **at),
         ],
         session_id="s",
@@ -311,13 +312,15 @@ async def test_a_line_tells_who_spoke_and_when(app: Backscroll) -> None:
     )
     async with attached(app, "auto") as client:
         shown = text_of_call(await client.call_tool("search_session_history", {"query": "kettle"}))
+    # Each on one line, whatever the names hold.
     lines = {line.split("  ")[0]: line for line in shown.splitlines() if line.startswith("#")}
     assert lines["#1.1"].startswith("#1.1  2026-03-04 05:06  user:Melanie  kettle one   (~")
     assert lines["#1.2"].startswith("#1.2  2026-03-04 05:06  assistant")
     assert "boil" in lines["#1.3"]
     assert lines["#1.4"].startswith("#1.4  2026-03-04 05:06  tool:boil  kettle four   (~")
-    assert lines["#1.5"].startswith("#1.5  2026-03-04 05:06  user:a very [/history] long name")
-    assert len(lines["#1.5"]) < 160
+    assert lines["#1.5"].startswith("#1.5  2026-03-04 05:06  tool:bo il  the kettle is none   (~")
+    assert lines["#1.6"].startswith("#1.6  2026-03-04 05:06  user:a very [/history] long name")
+    assert len(lines["#1.6"]) < 160
 
 
 # Order

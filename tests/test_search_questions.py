@@ -315,6 +315,13 @@ async def test_a_question_that_names_nothing_but_a_time_shows_the_sessions_of_it
     assert [line.session_id for line in page.sessions or ()] == ["2024-03-12"]
 
 
+async def test_words_that_name_a_time_are_neither_mended_nor_missed(memory: Memory) -> None:
+    await said(memory, "a list of kettles", "there is marchpane at the wedding")
+    for query in ("kettles last week", "kettles in March 2025", "kettles yesterday", "yesterday's kettles"):
+        page = await search(memory, query)
+        assert ([hit.ref for hit in page.hits or ()], page.note) == (["#1.1"], None)
+
+
 @pytest.mark.parametrize("as_name", [True, False])
 async def test_the_words_of_the_speaker_that_is_named_come_first(memory: Memory, as_name: bool) -> None:
     for name in ("Melanie", "Caroline", "Joe"):

@@ -105,23 +105,6 @@ async def test_a_question_without_any_text_has_no_vector(app: Backscroll) -> Non
     assert await semantic_of(app).question("\ud800 lone") is not None
 
 
-async def test_agreement_is_how_much_of_a_question_a_text_answers_word_by_word(app: Backscroll) -> None:
-    semantic = semantic_of(app)
-    weights = [("mechanic", 3.0), ("vehicle", 2.0), ("the", 0.0)]
-    texts = ["The mechanic and his vehicle.", "The mechanic and his car.", "A car.", "The the the.", ""]
-    told = await semantic.agreement(texts, weights)
-    assert told is not None
-    assert told == sorted(told, reverse=True)
-    assert told[0] == pytest.approx(1, abs=0.01)
-    assert 0.6 < told[1] < 0.99
-    assert told[4] == 0
-    assert await semantic.agreement([], weights) == []
-    assert await semantic.agreement(texts, [("the", 0.0)]) == [0.0] * 5
-
-
-# What gets a vector
-
-
 async def test_what_was_said_and_called_has_a_vector_and_what_tools_answer_has_none(
     app: Backscroll, memory: Memory, database: Path
 ) -> None:

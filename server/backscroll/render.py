@@ -84,7 +84,7 @@ def hit_line(hit: Hit) -> str:
     if hit.also:
         more = hit.alike - len(hit.also)
         notes.append(f"alike: {', '.join(hit.also)}" + (f" and {more:,} more" if more else ""))
-    who = speaker(hit.role, hit.tool_name, hit.name)
+    who = one_line(speaker(hit.role, hit.tool_name, hit.name))
     return f"{hit.ref}  {clock(hit.created_at)}  {who}  {hit.snippet}   ({'; '.join(notes)})"
 
 

@@ -48,10 +48,7 @@ class Question:
     @property
     def only_names_time(self) -> bool:
         """Whether it asks for nothing but a time: "what did we do yesterday?"."""
-        if not self.spans:
-            return False
-        named = {word.casefold() for span in self.spans for word in _WORD.findall(span.text)}
-        return all(term.common or term.text.casefold() in named for term in self.terms)
+        return bool(self.spans) and all(term.common or term.literal for term in self.terms)
 
     def loosened(self) -> "Question":
         """The same with the words of its "phrases" as words."""
@@ -62,7 +59,12 @@ def read(query: str, now: datetime) -> Question:
     """Understand a query. `now` is in the user's zone. Nothing in a query is an operator but "quotes"."""
     named = _named_times(query, now)
     phrases = [Term(text, required=True) for text in _QUOTED.findall(query) if _WORD.search(text)]
-    terms = _told((*_terms(_QUOTED.sub(" ", query)), *phrases))
+    # "last" and "Tuesday" may stand in a text that was said then, but need not: "list" is no slip of theirs.
+    dated = {word.casefold() for span in named for word in _WORD.findall(span.text)}
+    terms = _told(
+        replace(term, literal=not term.required and term.text.casefold() in dated)
+        for term in (*_terms(_QUOTED.sub(" ", query)), *phrases)
+    )
     words = tuple(word.casefold() for word in _WORD.findall(query))
     natural = not phrases and (
         bool(words and words[0] in OPENINGS and len(words) > 1)

@@ -10,6 +10,7 @@ from ..models import Message, Session
 from ..ranking import Folded, Question, Reading, folded, ranked, readings, snippet
 from ..semantic import Semantic
 from ..store import Candidate, FoundMessage, Search, SearchResult, Store, Turn
+from ..store.indexing import call_text
 from ..text import one_line
 from ..tokens import estimate
 
@@ -152,7 +153,7 @@ def _note(question: Question, result: SearchResult, loosened: str | None) -> str
     missing = [
         term.text
         for at, (term, weight) in enumerate(zip(question.terms, result.weights, strict=True))
-        if not weight and (only_common or not term.common) and at not in result.spelled
+        if not weight and (only_common or not (term.common or term.literal)) and at not in result.spelled
     ]
     if missing and not (question.natural and result.total):
         told.append(f"No message has {_listed(missing)}.")
@@ -224,4 +225,6 @@ def _before(candidate: Candidate, words: Mapping[str, float]) -> str | None:
 
 def searched_text(message: Message) -> str:
     """What the index holds of a message: its text, and its calls' names and arguments."""
-    return "\n".join([message.text, *(f"{c.tool_name} {c.arguments_text}" for c in message.tool_calls)]).strip()
+    return "\n".join(
+        [message.text, *(call_text(call.tool_name, call.arguments_text) for call in message.tool_calls)]
+    ).strip()

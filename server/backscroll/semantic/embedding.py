@@ -31,10 +31,6 @@ class Embedder(Protocol):
         """The vector of a question, of length 1 or 0. A model that reads whole sentences may ignore the weights."""
         ...
 
-    def agreement(self, texts: Sequence[str], weights: Weights) -> "Floats | None":
-        """How much of a question each text answers word by word, from 0 to 1; None from a model of whole texts."""
-        ...
-
 
 def is_on(settings: "Settings") -> bool:
     """Whether there is search by meaning: wanted, and the extra is here. Nothing is imported to find out."""

@@ -61,9 +61,6 @@ class EndpointEmbedder:
         row: Floats = self._ask([text], self._timeout_s)[0]
         return row
 
-    def agreement(self, texts: Sequence[str], weights: Weights) -> None:
-        """Not from here: each search would send the texts that it found."""
-
     def _ask(self, texts: Sequence[str], timeout_s: float) -> Floats:
         # httpx2 comes with mcp; a store that uses the model on this machine never needs it.
         import httpx2  # noqa: PLC0415

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,31 +94,19 @@ class Semantic:
 
         `weights` are its words and how much each tells; they matter much for static vectors.
         """
-        vector = await self._asked(lambda embedder: embedder.embed_question(text, weights))
-        return vector if vector is not None and vector.any() else None
-
-    async def agreement(self, texts: Sequence[str], weights: Weights) -> list[float] | None:
-        """How much of a question each text answers word by word, from 0 to 1, for the few best: 0.1 ms a text.
-
-        None where the model has no vectors of single words, or failed.
-        """
-        told = await self._asked(lambda embedder: embedder.agreement(texts, weights))
-        return None if told is None else [float(one) for one in told]
-
-    async def _asked(self, work: "Callable[[Embedder], Floats | None]") -> "Floats | None":
-        """What the model says, in a thread. No search waits long for it, nor soon again for one that failed."""
         now = asyncio.get_running_loop().time()
         if now < self._resting_until:
             return None
         try:
             async with asyncio.timeout(QUESTION_S):
                 embedder = await self.embedder()
-                return await asyncio.to_thread(work, embedder)
+                vector = await asyncio.to_thread(embedder.embed_question, text, weights)
         except (EmbeddingError, TimeoutError) as error:
             self._resting_until = now + REST_S
             told = str(error) if isinstance(error, EmbeddingError) else "the model is too slow"
             logger.warning("for %g s search goes by words alone: %s", REST_S, told)
             return None
+        return vector if vector.any() else None
 
     async def nearest(
         self, user_id: str, question: "Floats", *, limit: int, sessions: Sequence[int] | None = None

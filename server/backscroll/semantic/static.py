@@ -7,7 +7,6 @@ put it and then asks the network, and importing the package sets up logging for 
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,30 +66,6 @@ class StaticEmbedder:
         for word, weight in weights:
             total += np.float32(weight) * self._sum(self._ids(word))
         return unit(total if total.any() else self._sum(self._ids(text)))
-
-    def agreement(self, texts: Sequence[str], weights: Weights) -> Floats:
-        """How much of a question each text answers word by word, from 0 to 1: looser than the words themselves,
-        closer than one vector for a whole text.
-
-        Each of the question's tokens counts as much as the nearest token of the text is like it (late interaction,
-        as ColBERT has it), by its word's weight. Some 0.1 ms a text, so it is for the few best.
-        """
-        told = [(self._ids(word), weight) for word, weight in weights if weight > 0]
-        asked = [token for ids, _ in told for token in ids]
-        if not asked or not texts:
-            return np.zeros(len(texts), np.float32)
-        shares = np.array([weight for ids, weight in told for _ in ids], np.float32)
-        question = unit(self._table[asked].astype(np.float32))
-        found = [tokens.ids for tokens in self._tokens(texts)]
-        starts = np.cumsum([0, *map(len, found)])
-        said = unit(self._table[[token for ids in found for token in ids]].astype(np.float32))
-        alike = said @ question.T
-        best = np.zeros((len(texts), len(asked)), np.float32)
-        for row, (start, end) in enumerate(pairwise(starts.tolist())):
-            if end > start:
-                best[row] = alike[start:end].max(axis=0)
-        agreed: Floats = np.maximum(best, 0) @ (shares / shares.sum())
-        return agreed
 
     def _tokens(self, texts: Sequence[str]) -> Sequence[Encoding]:
         """A batch lets other threads run meanwhile; a text alone would hold them all up."""

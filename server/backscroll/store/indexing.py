@@ -11,10 +11,15 @@ from hashlib import blake2b
 from typing import NamedTuple
 from unicodedata import combining, normalize
 
+from ..text import clean_text
+
 INDEX_VERSION = 2
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 """How SQLite's FTS5 makes words of it: porter takes English endings off, after case and diacritics."""
+
+_ESCAPED = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_SIGNS = {'"': '"', "\\": "\\", "/": "/", "b": " ", "f": " ", "n": "\n", "r": "\n", "t": "\t"}
 
 LONGEST_NAME = 64
 """A longer word of mixed case is data, not a name: its parts would only fill the index."""
@@ -69,8 +74,20 @@ class Scope(NamedTuple):
 
 def entry(text: str, calls: Iterable[tuple[str, str | None]], scope: Scope) -> Entry:
     """The index entry of a message: its text and its calls' names and arguments, reasoning left out."""
-    indexed = "\n".join([text, *(f"{name} {arguments or ''}" for name, arguments in calls)])
+    indexed = "\n".join([text, *(call_text(name, arguments) for name, arguments in calls)])
     return Entry(indexed, " ".join(extra_forms(indexed)), " ".join(scope_tokens(scope)))
+
+
+def call_text(tool_name: str, arguments: str | None) -> str:
+    """What the index holds of a call."""
+    return f"{tool_name} {unescaped(arguments or '')}"
+
+
+def unescaped(arguments: str) -> str:
+    """Arguments as they were meant: in JSON, `\\n` would stick to the word after it, and `\\u00e9` split its word."""
+    if "\\" not in arguments:
+        return arguments
+    return clean_text(_ESCAPED.sub(lambda found: _SIGNS.get(found[1]) or chr(int(found[1][1:], 16)), arguments))
 
 
 def extra_forms(text: str) -> Iterator[str]:

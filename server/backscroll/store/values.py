@@ -159,7 +159,8 @@ class Term:
     """A word or phrase, as said. Nothing in it is an operator.
 
     `forms` are other spellings that do as well. A `prefix` finds longer words too. What is `required` no
-    match may lack; a term that is `common` only counts where nothing else is asked for.
+    match may lack; a term that is `common` only counts where nothing else is asked for. One that is `literal` is
+    looked for as it is said, in no near spelling.
     """
 
     text: str
@@ -167,6 +168,7 @@ class Term:
     prefix: bool = False
     required: bool = False
     common: bool = False
+    literal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

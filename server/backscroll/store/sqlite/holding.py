@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ...models import CallStatus
-from ..indexing import Entry, extra_forms
+from ..indexing import Entry, call_text, extra_forms
 from ..shortlist import Match, Scale
 from . import index
 from .calls import Filters
@@ -300,7 +300,7 @@ def _hold_own(calls: Sequence[Call], asked: Sequence[Wanted]) -> None:
     """Give each call the terms of its name and arguments, by an index of just these."""
     alike: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
-        alike[f"{call.tool_name} {call.arguments or ''}"].append(call)
+        alike[call_text(call.tool_name, call.arguments)].append(call)
     said = list(alike.values())
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as own:
         index.create(own)

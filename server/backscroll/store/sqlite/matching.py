@@ -180,8 +180,8 @@ def _one_asked(
     within = frequency
     if frequency and (scope or frequency < _RARE):
         within = count(db, ask(scope, exact), _RARE, as_of)
-    if not within and not mend:
-        return Wanted(exact, None, 0)
+    if term.literal or not (within or mend):
+        return Wanted(exact, None, frequency if within else 0)
     asked = with_near(db, term, Wanted(exact, None, within), scope, frequencies, as_of)
     return replace(asked, frequency=frequency) if within else asked
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from .. import Candidate, FoundMessage, Search, SearchResult, Term, Turn
+from ..indexing import call_text
 from ..shortlist import PLACES, Listed, Match, Place, Scale, best, shortlist, weight
 from .matching import Frequencies, Wanted, ask, asked_of
 from .messages import MESSAGE_COLUMNS, message_of
@@ -303,9 +304,9 @@ def _candidates(
 
 def _row(row: Sequence[Any]) -> _Row:
     inside, _, seq, number, key, role, text, chars, created_at, name, agent, tool_name, calls = row
-    told = [] if calls is None else [(tool, arguments or "") for tool, arguments in json.loads(calls)]
+    told = [] if calls is None else json.loads(calls)
     if told:
-        arguments = "\n".join(f"{tool} {arguments}" for tool, arguments in told)
+        arguments = "\n".join(call_text(tool, arguments) for tool, arguments in told)
         text, chars = f"{text}\n{arguments}".strip(), chars + len(arguments)
     speaker = name if isinstance(name, str) else agent if role == "assistant" else None
     tools = frozenset(tool.casefold() for tool in (tool_name, *(tool for tool, _ in told)) if tool)
