@@ -84,8 +84,8 @@ def _plain(sign: str) -> str:
 
 def _whole(text: str, at: int) -> int:
     """Not before a mark that belongs to the letter before it."""
-    for end in range(at, min(at + _MARKS_OF_A_LETTER, len(text))):
-        if not _belongs(text[end]) and text[end - 1] != _JOINER:
+    for end in range(at, at + _MARKS_OF_A_LETTER):
+        if end >= len(text) or not (_belongs(text[end]) or text[end - 1] == _JOINER):
             return end
     return at
 

@@ -24,7 +24,7 @@ BEFORE_CHARS = 90
 SHORT = 60
 """A shorter line may make no sense without the one before it."""
 
-POOL = 120
+POOL = 100
 SIMILAR = 60
 """Messages that are looked for by their meaning alone."""
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-PLACES = 350
+PLACES = 250
 """Matches whose places are looked up: the neighbourhood that context is measured in."""
 
 NEARLY = 0.5
@@ -18,6 +18,8 @@ NEARLY = 0.5
 _REACH = 12
 _FADING = 4.0
 """Context fades with the distance in messages: to a third after four, to nothing after twelve."""
+
+_FADED = [math.exp(-distance / _FADING) for distance in range(_REACH + 1)]
 
 _OWN, _CONTEXT, _SESSION = 0.5, 1.0, 0.25
 """How much each measure says about a message before it is read; the second stage weighs them anew."""
@@ -132,27 +134,28 @@ class _Ground:
 
     def __init__(self, matches: Mapping[int, Match], scale: Scale) -> None:
         self.matches = matches
-        self.seqs_of: dict[int, list[int]] = defaultdict(list)
+        seqs_of: dict[int, list[int]] = defaultdict(list)
         held = 0
         for seq in sorted(matches):
             terms = matches[seq].terms | matches[seq].near
             held |= terms
-            at = 0
             while terms:
-                if terms & 1:
-                    self.seqs_of[at].append(seq)
-                terms >>= 1
-                at += 1
+                lowest = terms & -terms
+                seqs_of[lowest].append(seq)
+                terms ^= lowest
+        self._lines = [(scale.share(term), seqs) for term, seqs in seqs_of.items()]
         self.session = scale.share(held)
 
-    def context(self, seq: int, scale: Scale) -> float:
+    def context(self, seq: int) -> float:
         """Each term by its nearest place in the session."""
         total = 0.0
-        for at, seqs in self.seqs_of.items():
-            next_one = bisect_left(seqs, seq)
-            distance = min(abs(near - seq) for near in seqs[max(next_one - 1, 0) : next_one + 1])
+        for share, seqs in self._lines:
+            at = bisect_left(seqs, seq)
+            distance = seqs[at] - seq if at < len(seqs) else _REACH + 1
+            if at and seq - seqs[at - 1] < distance:
+                distance = seq - seqs[at - 1]
             if distance <= _REACH:
-                total += scale.share(1 << at) * math.exp(-distance / _FADING)
+                total += share * _FADED[distance]
         return total
 
 
@@ -164,7 +167,7 @@ def _listed(place: Place, grounds: Mapping[int, _Ground], scale: Scale) -> Liste
     return Listed(
         place,
         own=scale.own(place.match),
-        context=ground.context(place.seq, scale),
+        context=ground.context(place.seq),
         session=ground.session,
         before_own=0.0 if before is None else scale.own(before),
     )

@@ -192,7 +192,7 @@ class Search:
     since: datetime | None = None
     until: datetime | None = None
     beside: bool = False
-    pool: int = 120
+    pool: int = 100
     similar: tuple[int, ...] = ()
     shown: frozenset[int] = frozenset()
     as_of: int | None = None

@@ -34,7 +34,7 @@ _GATHERED = 7_500
 _REFINED = 8
 """Frequent terms that are looked for, rarest first."""
 
-_LOOKED_UP = 350
+_LOOKED_UP = 250
 """Rows asked for at a time."""
 
 
