@@ -12,7 +12,7 @@ _FRAME = """
     let ll m me might more most must my myself no nor not now of off on once only or other our ours ourselves out over
     own please re same she should shouldn so some such t than that the their theirs them themselves then there these
     they this those through to too under until up us ve very was wasn we were weren what when where which while who
-    whom whose why will with won would wouldn couldn you your yours yourself yourselves
+    whom whose why will with would wouldn couldn you your yours yourself yourselves
 """
 STOP_WORDS = frozenset(_FRAME.split())
 """Words that a question is built of. They are looked for only where it holds no others."""

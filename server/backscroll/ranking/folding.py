@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..store import Candidate
 
 ALIKE = 0.9
-"""Texts that share this much of their words say the same. Figures are words: `run 17` is not `run 18`."""
+"""Texts that share this much of their words say the same: a log line with another time, not `run 17` and `run 18`."""
 
 _BEST = 50
 """Candidates that are compared: what ranks lower than these is not alike."""

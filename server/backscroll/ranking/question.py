@@ -5,14 +5,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 
 from ..models import Role
 from ..store import Term
-from ..store.indexing import query_forms
+from ..store.indexing import query_forms, unspaced_runs, without_unspaced
 from .dates import Span, spans
 from .english import ANSWERED_BY, OPENINGS, SELF, STOP_WORDS, YOU, Wants
 
 MAX_TERMS = 64
+
+LONGEST_UNSPACED = 6
+"""A longer run of Chinese, Japanese, Korean, Thai or the like is no word."""
+
+_ASKING = ("?", "？", "؟", "吗", "か")
 
 _QUOTED = re.compile(r'"([^"]*)"')
 _WORD = re.compile(r"\w+")
@@ -68,7 +74,7 @@ def read(query: str, now: datetime) -> Question:
     words = tuple(word.casefold() for word in _WORD.findall(query))
     natural = not phrases and (
         bool(words and words[0] in OPENINGS and len(words) > 1)
-        or query.rstrip().endswith("?")
+        or query.rstrip().endswith(_ASKING)
         or (len(words) > 3 and not STOP_WORDS.isdisjoint(words))
     )
     return Question(query, terms, words, named, _wants(query), _roles(words), natural)
@@ -88,7 +94,7 @@ def _told(terms: Iterable[Term]) -> tuple[Term, ...]:
 
 
 def _terms(text: str) -> Iterator[Term]:
-    for piece in text.split():
+    for piece in _pieces(text):
         piece = _CONTRACTED.sub("", _POSSESSIVE.sub("", piece.strip(_AROUND)))
         if not _WORD.search(piece):
             continue
@@ -96,6 +102,15 @@ def _terms(text: str) -> Iterator[Term]:
         spelled, *forms = query_forms(bare or piece)
         common = spelled.casefold() in STOP_WORDS or _NEGATED.fullmatch(spelled) is not None
         yield Term(spelled, tuple(forms), prefix=_DIGEST.fullmatch(spelled) is not None, common=common)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """What stands between spaces. A sentence in a script without any is taken by its pairs, as the index holds it."""
+    for piece in text.split():
+        long = [run for run in unspaced_runs(piece) if len(run) > LONGEST_UNSPACED]
+        for run in long:
+            yield from map("".join, pairwise(run))
+        yield from (without_unspaced(piece).split() if long else (piece,))
 
 
 def _loose(term: Term) -> Iterator[Term]:

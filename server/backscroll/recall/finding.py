@@ -131,9 +131,16 @@ async def _meaning(
 
 
 def _worth_telling(candidates: list[Candidate]) -> list[Candidate]:
-    """What only stands beside a match is told where a match follows: the list ends with the last match."""
-    last = max((at for at, one in enumerate(candidates) if _matches(one)), default=-1)
-    return candidates[: last + 1]
+    """What only stands beside a match is told where a match follows; after the last, only what answers one."""
+    last = max((at for at, one in enumerate(candidates) if _matches(one)), default=None)
+    if last is None:
+        return []
+    return candidates[: last + 1] + [one for one in candidates[last + 1 :] if _answers(one)]
+
+
+def _answers(candidate: Candidate) -> bool:
+    before = candidate.before
+    return before is not None and candidate.before_own > 0 and "?" in before.text
 
 
 def _matches(candidate: Candidate) -> bool:

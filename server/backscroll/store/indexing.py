@@ -39,12 +39,13 @@ _UNSPACED = re.compile(
     "\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]+"
 )
 # Letters that the tokenizer leaves as they are though people type them otherwise: sharp s and its like,
-# ligatures, small and circled figures, accents of Greek, Arabic presentation forms, full width, mathematical.
+# ligatures, small and circled figures, accents of Greek, points of Hebrew, vowel signs and presentation forms of
+# Arabic, full width, mathematical.
 _FOLDABLE = re.compile(
     "[\u00aa\u00b2\u00b3\u00b9\u00ba\u00bc-\u00be\u00c6\u00d0\u00d8\u00de\u00df\u00e6\u00f0\u00f8\u00fe"
     "\u0110\u0111\u0126\u0127\u0131-\u0133\u013f-\u0142\u0149\u0152\u0153\u01c4-\u01cc\u01f1-\u01f3"
     "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u1e9e\u1f00-\u1fff\u2070-\u209c\u2100-\u217f\u2460-\u249b"
-    "\ufb00-\ufb06\ufb50-\ufdff\ufe70-\ufefc\uff10-\uff5a\U0001d400-\U0001d7ff]"
+    "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\ufb00-\ufb06\ufb50-\ufdff\ufe70-\ufefc\uff10-\uff5a\U0001d400-\U0001d7ff]"
 )
 # What no decomposition of Unicode's takes apart.
 _PLAIN = str.maketrans(

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from string import ascii_lowercase, digits
 
 from .. import Term
@@ -104,6 +105,14 @@ def mended(db: sqlite3.Connection, text: str, scope: Sequence[str], as_of: int) 
     words = _WORD.findall(without_unspaced(text))[:_MENDED]
     parts: list[str] = []
     spelled: list[str] = []
+    for run in unspaced_runs(text):
+        # A word with another ending or particle shares most of its pairs.
+        pairs = [*map("".join, pairwise(run))]
+        held = [pair for pair in pairs if count(db, ask(scope, f'"{bigrams(pair)}"'), 1, as_of)]
+        if not held or 2 * len(held) < len(pairs):
+            return None
+        parts.extend(f'"{bigrams(pair)}"' for pair in held)
+        spelled.extend(held)
     for word in words:
         if len(words) > 1 and count(db, ask(scope, f'"{word}"'), 1, as_of):
             parts.append(f'"{word}"')
