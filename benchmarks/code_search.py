@@ -37,8 +37,11 @@ from backscroll.models import Message
 from backscroll.render import page_text
 from backscroll.tokens import counter
 
-from .plain_bm25 import PlainBM25
-from .sample_transcripts import CLAUDE_CODE, Transcript, transcripts
+# Run by its path too: `uv run benchmarks/code_search.py`.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.plain_bm25 import PlainBM25
+from benchmarks.sample_transcripts import CLAUDE_CODE, Transcript, transcripts
 
 SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 QUESTIONS = Path(__file__).with_name("code_questions.jsonl")

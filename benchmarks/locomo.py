@@ -9,9 +9,9 @@ A turn counts as found where its handle is among the first k lines; sessions are
 asks for every piece of evidence, of the questions that have several. Category 5 is a trap for those who answer, but
 its evidence exists, so it counts.
 
-Three rows: the weights as shipped; the same learned anew on the other conversations of PATH, so that nothing is
-measured on what it was tuned on; and plain BM25. The weights that are shipped were learned on the conversations named
-in ranking/weights.py: of those the first row says so and is not to be quoted.
+Plain BM25, then ours without vectors and with: the weights as shipped, and the same learned anew on the other
+conversations of PATH, so that nothing is measured on what it was tuned on. Those that are shipped were learned on the
+conversations named in ranking/weights.py: of these the row says so, and is not to be quoted.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -39,8 +40,13 @@ from backscroll.ranking import weights as shipped
 from backscroll.render import page_text
 from backscroll.tokens import counter
 
-from .learning import Example, examples_of, learned
-from .plain_bm25 import PlainBM25
+# Run by its path too: `uv run benchmarks/locomo.py`.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.plain_bm25 import PlainBM25
+
+if TYPE_CHECKING:
+    from benchmarks.learning import Example
 
 USER = "bench"
 CATEGORIES = {1: "several hops", 2: "time", 3: "inference", 4: "one hop", 5: "adversarial"}
@@ -217,8 +223,10 @@ def weighed(lexical: dict[str, float], semantic: dict[str, float]) -> Iterator[N
 
 
 async def cross_validated(all_loaded: Sequence[Loaded]) -> list[Ranks]:
-    """Each conversation asked with weights that the others taught."""
-    taught: list[list[Example]] = [await lessons(loaded) for loaded in all_loaded]
+    """Each conversation asked with weights that the others taught. Raises ImportError without the group `bench`."""
+    from benchmarks.learning import learned
+
+    taught = [await lessons(loaded) for loaded in all_loaded]
     found: list[Ranks] = []
     for place, loaded in enumerate(all_loaded):
         weights = learned([one for other, some in enumerate(taught) if other != place for one in some])
@@ -228,7 +236,9 @@ async def cross_validated(all_loaded: Sequence[Loaded]) -> list[Ranks]:
     return found
 
 
-async def lessons(loaded: Loaded) -> list[Example]:
+async def lessons(loaded: Loaded) -> "list[Example]":
+    from benchmarks.learning import examples_of
+
     refs = {turn_id: ref for ref, turn_id in loaded.ids.items()}
     asked = [(question.text, {refs[turn] for turn in question.evidence}) for question in loaded.conversation.questions]
     return await examples_of(loaded.memory, asked)
@@ -272,39 +282,54 @@ def costs(ranks: Sequence[Ranks]) -> str:
 
 
 async def measure(path: Path, folder: Path, console: Console, *, semantic: str) -> None:
-    """Raises ValueError for a path without conversations."""
-    counter.load()
+    """The rows of ours, with vectors or without. Raises ValueError for a path without conversations."""
     conversations = read_conversations(path)
-    turns = sum(len(conversation.turns) for conversation in conversations)
-    console.print(f"{len(conversations)} conversations, {turns:,} turns")
     opened: list[Loaded] = []
     try:
         for conversation in conversations:
-            app = Backscroll(str(folder / f"{conversation.name}.db"), Settings(semantic=semantic))
+            app = Backscroll(str(folder / f"{semantic}-{conversation.name}.db"), Settings(semantic=semantic))
             opened.append(Loaded(conversation, await app.__aenter__()))
             await record(opened[-1])
-        vectors = "with" if opened[0].app.semantic is not None else "without"
+        if semantic == "auto" and opened[0].app.semantic is None:
+            console.print("Without vectors only: the extra `semantic` is not installed.")
+            return
+        vectors = "without vectors" if semantic == "off" else "with vectors"
         known = {conversation.digest for conversation in conversations} & set(shipped.LEARNED_ON)
         told = f" ({len(known)} of these conversations taught them: not to be quoted)" if known else ""
         ranks = [one for loaded in opened for one in await ask(loaded)]
-        console.print(as_table(f"ours {vectors} vectors, weights as shipped{told}", ranks), costs(ranks))
-        if len(opened) > 1:
-            console.print(as_table(f"ours {vectors} vectors, cross-validated", await cross_validated(opened)))
+        console.print(as_table(f"ours {vectors}, weights as shipped{told}", ranks), costs(ranks))
+        if len(opened) > 1 and find_spec("scipy") is not None:
+            console.print(as_table(f"ours {vectors}, cross-validated", await cross_validated(opened)))
+        else:
+            console.print("Not cross-validated: that takes two conversations, and scipy (uv run --group bench ...).")
     finally:
         for loaded in opened:
             await loaded.app.__aexit__(None, None, None)
-    plain = [one for conversation in conversations for one in ask_plain(conversation)]
-    console.print(as_table("plain BM25", plain))
+
+
+def measure_plain(path: Path, console: Console) -> None:
+    """The row of plain BM25. Raises ValueError for a path without conversations."""
+    conversations = read_conversations(path)
+    turns = sum(len(conversation.turns) for conversation in conversations)
+    console.print(f"{len(conversations)} conversations, {turns:,} turns")
+    ranks = [one for conversation in conversations for one in ask_plain(conversation)]
+    console.print(as_table("plain BM25", ranks))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.locomo", description="Ask about months of talk.")
     parser.add_argument("path", type=Path, help="a LoCoMo-shaped .json file, or a folder of them")
-    parser.add_argument("--semantic", choices=("auto", "off"), default="auto", help="off: without vectors")
+    parser.add_argument(
+        "--semantic", choices=("off", "auto"), help="only without vectors, or only with; both by default"
+    )
     asked = parser.parse_args()
+    console = Console()
+    counter.load()
     with tempfile.TemporaryDirectory(prefix="backscroll-bench-") as folder:
         try:
-            asyncio.run(measure(asked.path, Path(folder), Console(), semantic=asked.semantic))
+            measure_plain(asked.path, console)
+            for semantic in (asked.semantic,) if asked.semantic else ("off", "auto"):
+                asyncio.run(measure(asked.path, Path(folder), console, semantic=semantic))
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f"Cannot read conversations from {asked.path}: {error}")
 

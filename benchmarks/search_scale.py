@@ -32,13 +32,16 @@ from backscroll import Backscroll, Memory, Settings
 from backscroll.store import Store
 from backscroll.tokens import counter
 
-from .contenders import USER
-from .corpus import Corpus
-from .large_file import Loaded, load, segments
-from .plain_query import plain_search
-from .results import Row, Section, as_table, timed, versions
-from .scale_questions import Asking, Question
-from .scale_recording import STALL_SECONDS, in_bursts, side_by_side, small_file, without_a_pause
+# Run by its path too: `uv run benchmarks/search_scale.py`.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.contenders import USER
+from benchmarks.corpus import Corpus
+from benchmarks.large_file import Loaded, load, segments
+from benchmarks.plain_query import plain_search
+from benchmarks.results import Row, Section, as_table, timed, versions
+from benchmarks.scale_questions import Asking, Question
+from benchmarks.scale_recording import STALL_SECONDS, in_bursts, side_by_side, small_file, without_a_pause
 
 MESSAGES, SMALL = 1_000_000, 1_000
 EACH, PLAIN_EACH = 200, 25
