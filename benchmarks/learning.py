@@ -36,7 +36,7 @@ async def examples_of(memory: Memory, asked: Sequence[tuple[str, set[str]]]) -> 
     found = []
     for question, right in asked:
         told = read(question, datetime.now(UTC))
-        _, readings = await read_candidates(memory.store, memory.semantic, memory.user_id, told, Search(told.terms))
+        _, readings, _ = await read_candidates(memory.store, memory.semantic, memory.user_id, told, Search(told.terms))
         if not readings:
             continue
         # A question that has no vector is one where all are equally similar.

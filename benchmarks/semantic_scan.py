@@ -125,7 +125,8 @@ async def scan(count: int, folder: Path) -> Scan:
     path = folder / f"{count}.db"
     settings = Settings()
     store = await open_store(str(path))
-    semantic = Semantic(store.vectors, settings)
+    # A search waits for less; here the whole load is timed.
+    semantic = Semantic(store.vectors, settings, signs_s=600.0)
     file_bytes = await asyncio.to_thread(filled, path, count, (await semantic.embedder()).name)
     asked = questions()
     right = truth(count, asked)

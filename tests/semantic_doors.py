@@ -1,12 +1,16 @@
 """A memory that is searched by meaning, and ways to look at its vectors."""
 
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from backscroll import Backscroll
 from backscroll.config import Settings
 from backscroll.semantic import Semantic
+from backscroll.tokens import TokenCounter
 from builders import user
 
 ON = Settings(semantic="auto")
@@ -17,6 +21,13 @@ TALK = [
     user("The tests of the payment service fail on Windows."),
     user("My daughter learns to play the violin."),
 ]
+
+
+@pytest.fixture
+async def app_with_vectors(url: str, tokens: TokenCounter) -> AsyncIterator[Backscroll]:
+    """A module that says `app = app_with_vectors` has its `memory` searched by meaning."""
+    async with Backscroll(url, ON) as opened:
+        yield opened
 
 
 def semantic_of(app: Backscroll) -> Semantic:
@@ -55,6 +66,11 @@ def stored(database: Path) -> dict[str, bytes]:
 def all_vectors(database: Path) -> list[bytes]:
     with closing(sqlite3.connect(database)) as db:
         return [vector for (vector,) in db.execute("SELECT vector FROM vectors")]
+
+
+def session_keys(database: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(database)) as db:
+        return {name: key for key, name in db.execute("SELECT session_key, session_id FROM sessions")}
 
 
 def altered(database: Path, statement: str) -> None:

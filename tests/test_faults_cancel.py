@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 
 import backscroll
 from backscroll import Memory
+from backscroll.errors import StoreUnusable
+from backscroll.summaries import SessionSummaryManager
 from builders import a_tool_turn, a_turn, faults_of_sequence
 
 STEPS = 40
@@ -112,3 +115,35 @@ async def test_closing_in_the_middle_of_calls_leaves_a_sound_file(url: str) -> N
     async with backscroll.open(url, user_id="ada") as memory:
         assert await memory.store.check() == []
         assert (await memory.store.counts("ada"))["messages"] % 4 == 0
+
+
+class SlowModel:
+    """A model that answers nobody; it says when it is asked, and when it is left."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def complete(self, prompt: str, conversation: str) -> str:
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
+        raise AssertionError
+
+
+async def test_closing_that_is_cancelled_gives_up_summaries_and_closes_the_store(url: str) -> None:
+    model = SlowModel()
+    app = await backscroll.Backscroll(url, summary_manager=SessionSummaryManager(model=model)).__aenter__()
+    store = app.store
+    await app.memory("ada").record_run(a_turn(), session_id="s")
+    app.summarize_later("ada", "s")
+    with anyio.fail_after(20):
+        await model.asked.wait()
+        assert await cancelled_after(3, app.__aexit__(None, None, None))
+    assert model.left.is_set()
+    with pytest.raises(StoreUnusable, match="not open"):
+        await store.data_version()

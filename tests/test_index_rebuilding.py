@@ -15,9 +15,10 @@ import pytest
 
 import backscroll
 from backscroll import Memory
-from backscroll.errors import IndexDamaged
+from backscroll.errors import IndexDamaged, StoreUnusable
 from backscroll.store import migrate
 from backscroll.store.indexing import INDEX_VERSION, Entry
+from backscroll.store.opening import open_store
 from backscroll.store.sqlite import index
 from backscroll.store.sqlite.lock import FileLock
 from builders import a_turn, assistant, bytes_of, user
@@ -285,6 +286,10 @@ def without_a_table(db: sqlite3.Connection) -> None:
     db.execute("DROP TABLE search_index_idx")
 
 
+def without_settings(db: sqlite3.Connection) -> None:
+    db.execute("DROP TABLE search_index_config")
+
+
 def lacking_a_message(db: sqlite3.Connection) -> None:
     index.remove(db, [index.entry_of_message(db, 2)])
 
@@ -304,7 +309,7 @@ def with_wrong_lengths(db: sqlite3.Connection) -> None:
     db.execute("UPDATE search_index_docsize SET sz = x'010101' WHERE id = 3")
 
 
-UNREADABLE = [without_structure, without_a_table, with_wrong_structure]
+UNREADABLE = [without_structure, without_a_table, without_settings, with_wrong_structure]
 DAMAGE = [
     *UNREADABLE,
     garbage,
@@ -354,8 +359,81 @@ async def test_recording_and_deleting_go_on_beside_a_damaged_index(
         assert (await memory.search_session_history(new)).total == 1
 
 
-async def test_a_search_in_an_index_that_cannot_be_read_says_how_to_mend_it(url: str, database: Path) -> None:
-    await damaged(url, database, without_structure)
+@pytest.mark.parametrize("damage", [*UNREADABLE, garbage, lacking_a_message])
+async def test_deleting_comes_first_on_a_damaged_index_and_succeeds(
+    url: str, database: Path, damage: Callable[[sqlite3.Connection], None]
+) -> None:
+    await damaged(url, database, damage)
     async with backscroll.open(url, user_id="ada") as memory:
-        with pytest.raises(IndexDamaged, match="backscroll migrate --rebuild-index"):
-            await memory.search_session_history(ANIMALS[1])
+        gone, *kept = ANIMALS[:3]
+        assert (await memory.delete_session(gone)).deleted["messages"] == 2
+        assert {line.session_id for line in (await memory.list_sessions()).sessions} == set(kept)
+        await memory.store.rebuild_index()
+        await whole(memory, database)
+        for animal in ANIMALS[:3]:
+            assert (await memory.search_session_history(animal)).total == (0 if animal == gone else 2)
+
+
+@pytest.mark.parametrize("damage", [without_structure, without_a_table, without_settings])
+async def test_a_search_in_an_index_that_cannot_be_read_says_how_to_mend_it(
+    url: str, database: Path, damage: Callable[[sqlite3.Connection], None]
+) -> None:
+    await damaged(url, database, damage)
+    async with backscroll.open(url, user_id="ada") as memory:
+        for search in (memory.search_session_history, memory.get_tool_call_history):
+            with pytest.raises(IndexDamaged, match="backscroll migrate --rebuild-index"):
+                await search(query=ANIMALS[1])
+
+
+async def test_what_was_stored_is_told_as_stored_where_the_index_cannot_be_measured(url: str, database: Path) -> None:
+    await damaged(url, database, lambda db: None)
+    with opened(database) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        ((page,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'search_index_data'").fetchall()
+        ((size,),) = db.execute("PRAGMA page_size").fetchall()
+    with database.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    async with backscroll.open(url, user_id="ada") as memory:
+        await memory.update_session(ANIMALS[0], title="Of alpacas")
+    async with backscroll.open(url, user_id="ada") as memory:
+        assert "Of alpacas" in {line.title for line in (await memory.list_sessions()).sessions}
+
+
+# Locked, or left
+
+
+async def test_a_lock_that_cannot_be_opened_is_told(url: str, database: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with backscroll.open(url, user_id="ada") as memory:
+        await memory.record_run(a_turn("What of the alpaca?"), session_id="s")
+    make_old(database)
+    lock = database.with_name(f"{database.name}.rebuild.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    async with backscroll.open(url, user_id="ada") as memory:
+        with anyio.fail_after(20):
+            while "could not be made anew" not in caplog.text:
+                await asyncio.sleep(0)
+        with pytest.raises(StoreUnusable, match=f"{lock.name} cannot be used"):
+            await memory.store.rebuild_index()
+        assert (await memory.search_session_history("alpaca")).total == 1
+
+
+async def test_closing_that_is_cancelled_while_the_index_is_made_closes_all_the_same(url: str, database: Path) -> None:
+    async with backscroll.open(url, user_id="ada") as memory:
+        await filled(memory)
+    make_old(database)
+    store = await open_store(url)
+    with anyio.fail_after(20):
+        while "search_index_next" not in tables(database):
+            await asyncio.sleep(0)
+    closing = asyncio.ensure_future(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    assert closing.cancelled()
+    with pytest.raises(StoreUnusable, match="not open"):
+        await store.data_version()
+    async with backscroll.open(url, user_id="ada") as memory:
+        await memory.store.rebuild_index()
+        await whole(memory, database)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from backscroll import Backscroll, Memory
 from backscroll.ranking import read
 from backscroll.ranking.question import MAX_TERMS
-from backscroll.recall.searching import MAX_QUERY_CHARS
+from backscroll.recall.reading import MAX_QUERY_CHARS
 from backscroll.store import Search
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user

@@ -7,7 +7,8 @@ import pytest
 from backscroll import Backscroll, Memory
 from backscroll.answers import SearchPage
 from backscroll.errors import InvalidArgument
-from backscroll.recall.searching import MAX_QUERY_CHARS
+from backscroll.recall.reading import MAX_QUERY_CHARS
+from backscroll.recall.searching import MAX_PASTED_CHARS
 from builders import assistant, user
 from mcp_doors import attached
 from mcp_doors import said as text_of_call
@@ -343,7 +344,7 @@ OPERATORS: dict[str, set[str]] = {
     "fox NOT dog": {"1", "2", "3"},
     "NOT fox": {"1", "3"},
     "fox NEAR dog": {"1", "2", "3", "4"},
-    "NEAR(fox dog, 2)": {"2", "3"},
+    "NEAR(fox dog, 2)": {"1", "2", "3", "4"},
     "near": {"4"},
     "fo*": set(),
     "fox*": {"1", "3"},
@@ -392,12 +393,13 @@ async def test_tokens_of_the_scope_are_words_like_any_other(app: Backscroll) -> 
         assert "#1.1" not in await refs(ada, f"{token} foxes")
 
 
-async def test_a_query_is_refused_beyond_its_longest_and_answered_up_to_it(memory: Memory) -> None:
-    await said(memory, "the fox")
+async def test_of_a_long_query_both_ends_are_asked_and_one_beyond_reason_is_refused(memory: Memory) -> None:
+    await said(memory, "the fox", "a dog")
     longest = ("fox " * MAX_QUERY_CHARS)[:MAX_QUERY_CHARS]
     assert await refs(memory, longest) == {"#1.1"}
+    assert await refs(memory, f"fox {'x ' * 20_000} dog") == {"#1.1", "#1.2"}
     with pytest.raises(InvalidArgument, match="query"):
-        await memory.search_session_history(f"{longest}x")
+        await memory.search_session_history("x" * (MAX_PASTED_CHARS + 1))
 
 
 # What is not reached yet

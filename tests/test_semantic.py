@@ -2,34 +2,27 @@
 
 import asyncio
 import logging
-import sqlite3
+import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import pytest
 
 from backscroll import Backscroll, Memory
 from backscroll.config import Settings
-from backscroll.errors import EmbeddingError
-from backscroll.semantic import filling
+from backscroll.errors import EmbeddingError, StoreUnusable
+from backscroll.semantic import Embedder, Semantic
+from backscroll.semantic.filling import Filling
+from backscroll.store import VectorStore
+from backscroll.store.vectors import Signs
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user
-from semantic_doors import ON, TALK, all_vectors, nearest, semantic_of, stored
+from semantic_doors import ON, TALK, all_vectors, app_with_vectors, nearest, semantic_of, session_keys, stored
 
-
-@pytest.fixture
-async def app(url: str, tokens: TokenCounter) -> AsyncIterator[Backscroll]:
-    async with Backscroll(url, ON) as opened:
-        yield opened
-
-
-@pytest.fixture
-def memory(app: Backscroll) -> Memory:
-    return app.memory("ada")
+app = app_with_vectors
 
 
 # Finding
@@ -79,13 +72,30 @@ async def test_sessions_narrow_before_the_cut(app: Backscroll, memory: Memory, d
     await memory.record_run([user(f"The mechanic repaired car number {n}.") for n in range(30)], session_id="cars")
     await memory.record_run([user("Pasta for dinner."), user("A bicycle was mended.")], session_id="other")
     await semantic_of(app).catch_up()
-    with closing(sqlite3.connect(database)) as db:
-        keys = {name: key for key, name in db.execute("SELECT session_key, session_id FROM sessions")}
+    keys = session_keys(database)
     within = [keys["other"]]
     assert await nearest(app, database, "repair of a car", limit=1, sessions=within) == ["A bicycle was mended."]
     assert await nearest(app, database, "repair of a car", sessions=[]) == []
     both = await nearest(app, database, "repair of a car", limit=40, sessions=list(keys.values()))
     assert len(both) == 32
+
+
+async def test_a_session_far_from_the_question_is_found_among_many_nearer_ones(
+    app: Backscroll, memory: Memory, database: Path
+) -> None:
+    """More than are compared as a whole for one question."""
+    await memory.record_run([user(f"The mechanic repaired car number {n}.") for n in range(450)], session_id="cars")
+    await memory.record_run([user("Pasta for dinner.")], session_id="food")
+    await memory.record_run([user("A violin lesson.")], session_id="music")
+    await semantic_of(app).catch_up()
+    assert "Pasta for dinner." not in await nearest(app, database, "repair of a car", limit=3)
+    keys = session_keys(database)
+    within = [keys["food"], keys["music"]]
+    assert set(await nearest(app, database, "repair of a car", sessions=within)) == {
+        "Pasta for dinner.",
+        "A violin lesson.",
+    }
+    assert await nearest(app, database, "repair of a car", user_id="bob", sessions=within) == []
 
 
 async def test_scores_are_the_cosines_of_the_nearest(app: Backscroll, memory: Memory) -> None:
@@ -96,7 +106,7 @@ async def test_scores_are_the_cosines_of_the_nearest(app: Backscroll, memory: Me
     assert vector is not None
     near = await semantic.nearest("ada", vector, limit=10)
     assert await semantic.scores("ada", vector, [one.message_key for one in near] + [999]) == dict(near)
-    (exact,) = (await semantic.embedder()).embed([TALK[0]["content"]]) @ vector
+    (exact,) = await (await semantic.embedder()).embed([TALK[0]["content"]]) @ vector
     assert near[0].cosine == pytest.approx(exact, abs=0.02)
 
 
@@ -141,16 +151,59 @@ async def test_who_speaks_is_part_of_it(app: Backscroll, memory: Memory, databas
 
 
 async def test_vectors_are_made_in_the_background_without_being_asked_for(
-    url: str, database: Path, tokens: TokenCounter, monkeypatch: pytest.MonkeyPatch
+    url: str, database: Path, tokens: TokenCounter
 ) -> None:
-    monkeypatch.setattr(filling, "START_AFTER_S", 0.0)
-    async with Backscroll(url, ON) as app:
+    async with Backscroll(url, Settings(semantic="off")) as app:
+        app.semantic = Semantic(app.store.vectors, ON, start_after_s=0.0)
+        app.semantic.start()
         memory = app.memory("ada")
         for n in range(3):
             await memory.record_run([user(f"Question {n}.")])
             with anyio.fail_after(20):
                 while len(stored(database)) <= n:
                     await asyncio.sleep(0.01)
+
+
+class HeldUp:
+    """Vectors of a store, whose signs take their time."""
+
+    def __init__(self, vectors: VectorStore) -> None:
+        self._vectors = vectors
+        self.go_on = asyncio.Event()
+        self.begun = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vectors, name)
+
+    async def signs(self, user_id: str, generation: int, *, after: int, limit: int) -> Signs:
+        self.begun += after == 0
+        await self.go_on.wait()
+        return await self._vectors.signs(user_id, generation, after=after, limit=limit)
+
+
+async def test_a_search_does_not_wait_for_signs_that_take_long_and_a_later_one_has_them(
+    app: Backscroll, memory: Memory
+) -> None:
+    await memory.record_run(TALK)
+    await semantic_of(app).catch_up()
+    slow = HeldUp(app.store.vectors)
+    semantic = Semantic(cast("VectorStore", slow), ON, signs_s=0.01)
+    vector = await semantic.question("car repair")
+    assert vector is not None
+    with anyio.fail_after(20):
+        assert await semantic.nearest("ada", vector, limit=1) == []
+        assert await semantic.nearest("ada", vector, limit=1) == []
+        assert set(await semantic.scores("ada", vector, [1])) == {1}
+        slow.go_on.set()
+        while not (near := await semantic.nearest("ada", vector, limit=1)):
+            await asyncio.sleep(0)
+        assert near[0].message_key == 1
+        assert slow.begun == 1
+        # What is held serves while the news are read.
+        slow.go_on.clear()
+        await memory.record_run([user("The mechanic repaired my car again.")])
+        assert await semantic.nearest("ada", vector, limit=1) == near
+        await semantic.close()
 
 
 # Off, or not there
@@ -202,6 +255,69 @@ def test_opening_and_recording_import_nothing_of_it(tmp_path: Path, monkeypatch:
         [sys.executable, "-c", script, str(tmp_path / "s.db")], capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n")[:2] == ["1 True", ""]
+
+
+BROKEN = {
+    "an import that fails": ("safetensors.py", "raise ImportError('libfoo.so.1: cannot open shared object file')"),
+    "numpy of another ABI": ("safetensors.py", "raise ValueError('numpy.dtype size changed')"),
+    "a numpy that is too old": ("sitecustomize.py", "import numpy; del numpy.bitwise_count"),
+    "a file that cannot be read": ("safetensors.py", "open('/nowhere/at/all')"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_package_breaks_no_search_and_is_logged_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setenv("BACKSCROLL_SEMANTIC", "auto")
+    name, content = BROKEN[how]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCHING, str(tmp_path / "s.db")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "1 True"), done.stderr
+    (logged,) = done.stderr.splitlines()
+    assert "search goes by words alone" in logged
+    assert "pip install --force-reinstall 'backscroll[semantic]'" in logged
+
+
+async def test_a_failure_that_stays_the_same_is_logged_once_by_what_fills(
+    app: Backscroll, memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = 0
+    enough = asyncio.Event()
+
+    async def missing() -> Embedder:
+        nonlocal tries
+        tries += 1
+        if tries == 7:
+            enough.set()
+        raise EmbeddingError("It is not here." if tries < 4 else "It is broken.")
+
+    filling = Filling(app.store.vectors, missing, start_after_s=0.0, retry_s=0.0)
+    filling.start()
+    with anyio.fail_after(20):
+        await enough.wait()
+    await filling.close()
+    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+        "It is not here.",
+        "It is broken.",
+    ]
+
+
+async def test_closing_that_is_cancelled_closes_the_store_all_the_same(url: str, tokens: TokenCounter) -> None:
+    for steps in range(1, 6):
+        app = await Backscroll(url, ON).__aenter__()
+        await app.memory("ada").record_run(TALK)
+        store = app.store
+        closing = asyncio.ensure_future(app.__aexit__(None, None, None))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(closing, return_exceptions=True)
+        with pytest.raises(StoreUnusable, match="not open"):
+            await store.data_version()
 
 
 async def test_a_model_that_cannot_be_had_is_logged_without_what_was_asked(

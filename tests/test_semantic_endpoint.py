@@ -1,7 +1,9 @@
 """Vectors from an OpenAI-compatible endpoint: what is sent, what is taken, and what is said when it fails."""
 
+import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,8 +45,11 @@ class Endpoint(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answer: Callable[[dict[str, Any]], tuple[int, bytes]] = answered
+        self.answer: Callable[[dict[str, Any]], tuple[int, bytes] | None] = answered
         self.sent: list[Sent] = []
+        self.asked = threading.Event()
+        self.hung_up = threading.Event()
+        """Somebody who got no answer waits for none any more."""
 
     @property
     def base_url(self) -> str:
@@ -61,7 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.sent.append(Sent(self.path, self.headers["Authorization"], body))
-        status, content = self.server.answer(body)
+        answer = self.server.answer(body)
+        if answer is None:
+            self.server.asked.set()
+            self.connection.recv(1)
+            self.server.hung_up.set()
+            return
+        status, content = answer
         # Who was kept waiting may have left.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.send_response_only(status)
@@ -85,10 +96,11 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def embedder(endpoint: Endpoint) -> Embedder:
-    made = load_embedder(endpoint.settings())
+async def embedder(endpoint: Endpoint) -> AsyncIterator[Embedder]:
+    made = await load_embedder(endpoint.settings())
     endpoint.sent.clear()
-    return made
+    yield made
+    await made.close()
 
 
 @pytest.fixture
@@ -97,8 +109,10 @@ async def app(url: str, endpoint: Endpoint, tokens: TokenCounter) -> AsyncIterat
         yield opened
 
 
-def test_texts_are_sent_with_model_and_key_and_come_back_in_their_order(endpoint: Endpoint, embedder: Embedder) -> None:
-    rows = embedder.embed(["a", "bbb", "cc"])
+async def test_texts_are_sent_with_model_and_key_and_come_back_in_their_order(
+    endpoint: Endpoint, embedder: Embedder
+) -> None:
+    rows = await embedder.embed(["a", "bbb", "cc"])
     assert rows.argmax(axis=1).tolist() == [1, 3, 2]
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1, 1])
     (sent,) = endpoint.sent
@@ -106,20 +120,23 @@ def test_texts_are_sent_with_model_and_key_and_come_back_in_their_order(endpoint
     assert sent.body == {"model": "tiny", "input": ["a", "bbb", "cc"], "encoding_format": "float"}
 
 
-def test_many_texts_are_sent_in_several_requests(endpoint: Endpoint, embedder: Embedder) -> None:
-    rows = embedder.embed(["x" * (n % 5 + 1) for n in range(150)])
+async def test_many_texts_are_sent_in_several_requests(endpoint: Endpoint, embedder: Embedder) -> None:
+    rows = await embedder.embed(["x" * (n % 5 + 1) for n in range(150)])
     assert [len(sent.body["input"]) for sent in endpoint.sent] == [64, 64, 22]
     assert rows.argmax(axis=1).tolist() == [n % 5 + 1 for n in range(150)]
 
 
-def test_another_model_or_endpoint_has_another_name(endpoint: Endpoint, embedder: Embedder) -> None:
+async def test_another_model_or_endpoint_has_another_name(endpoint: Endpoint, embedder: Embedder) -> None:
     assert embedder.name == f"tiny@{endpoint.base_url}/embeddings/7"
-    other = load_embedder(endpoint.settings(semantic_model="other", semantic_base_url=f"{endpoint.base_url}?key={KEY}"))
+    settings = endpoint.settings(semantic_model="other", semantic_base_url=f"{endpoint.base_url}?key={KEY}")
+    other = await load_embedder(settings)
     assert other.name == f"other@{endpoint.base_url}/embeddings/7"
+    await other.close()
 
 
-def test_no_key_sends_none(endpoint: Endpoint) -> None:
-    load_embedder(endpoint.settings(semantic_api_key=None))
+async def test_no_key_sends_none(endpoint: Endpoint) -> None:
+    made = await load_embedder(endpoint.settings(semantic_api_key=None))
+    await made.close()
     assert endpoint.sent[0].authorization is None
 
 
@@ -169,12 +186,12 @@ async def test_a_question_that_fails_is_not_asked_again_at_once(app: Backscroll,
         (200, b'{"data": [{"index": 0, "embedding": [1, 2]}]}', "another size"),
     ],
 )
-def test_a_failure_says_what_to_do_and_nothing_of_key_or_text(
+async def test_a_failure_says_what_to_do_and_nothing_of_key_or_text(
     endpoint: Endpoint, embedder: Embedder, status: int, content: bytes, hint: str
 ) -> None:
     endpoint.answer = lambda body: (status, content)
     with pytest.raises(EmbeddingError, match=hint) as caught:
-        embedder.embed([SAID])
+        await embedder.embed([SAID])
     assert KEY not in str(caught.value)
     assert SAID not in str(caught.value)
 
@@ -188,22 +205,58 @@ def test_a_failure_says_what_to_do_and_nothing_of_key_or_text(
         ({"semantic_api_key": "sk-\u00e4\n"}, "BACKSCROLL_SEMANTIC_API_KEY"),
     ],
 )
-def test_an_endpoint_that_cannot_be_asked_says_which_setting(
+async def test_an_endpoint_that_cannot_be_asked_says_which_setting(
     endpoint: Endpoint, more: dict[str, Any], hint: str
 ) -> None:
     with pytest.raises(EmbeddingError, match=hint) as caught:
-        load_embedder(endpoint.settings(**more))
+        await load_embedder(endpoint.settings(**more))
     assert "\u00e4" not in str(caught.value)
 
 
-def test_an_endpoint_that_does_not_answer_is_given_up(endpoint: Endpoint, embedder: Embedder) -> None:
-    released = threading.Event()
+# One that does not answer
 
-    def stuck(body: dict[str, Any]) -> tuple[int, bytes]:
-        released.wait(10)
-        return 200, b""
 
-    endpoint.answer = stuck
+def silent(body: dict[str, Any]) -> None:
+    """Until whoever asked hangs up."""
+
+
+async def test_an_endpoint_that_does_not_answer_is_given_up(endpoint: Endpoint) -> None:
+    endpoint.answer = silent
     with pytest.raises(EmbeddingError, match="did not answer within"):
-        load_embedder(endpoint.settings(semantic_timeout_s=0.2))
-    released.set()
+        await load_embedder(endpoint.settings(semantic_timeout_s=0.2))
+    assert endpoint.hung_up.wait(5)
+
+
+async def test_a_question_that_is_given_up_is_asked_no_longer(endpoint: Endpoint, embedder: Embedder) -> None:
+    endpoint.answer = silent
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await embedder.embed_question("abc", [])
+    assert await asyncio.to_thread(endpoint.hung_up.wait, 5)
+
+
+@pytest.mark.parametrize("while_loading", [True, False])
+def test_a_process_ends_while_a_question_waits_for_an_endpoint(
+    url: str, endpoint: Endpoint, tokens: TokenCounter, while_loading: bool
+) -> None:
+    async def ask_and_leave() -> bool:
+        async with Backscroll(url, endpoint.settings()) as app:
+            assert app.semantic is not None
+            if not while_loading:
+                await app.semantic.embedder()
+            endpoint.answer = silent
+            asking = asyncio.create_task(app.semantic.question("abc"))
+            assert await asyncio.to_thread(endpoint.asked.wait, 5)
+        return await asking is None
+
+    started = time.monotonic()
+    assert asyncio.run(ask_and_leave())
+    assert endpoint.hung_up.wait(5)
+    # Neither the 3 s of a question nor the 30 s of a request.
+    assert time.monotonic() - started < 2.5
+
+
+async def test_what_is_asked_after_closing_fails(endpoint: Endpoint, embedder: Embedder) -> None:
+    await embedder.close()
+    with pytest.raises(EmbeddingError, match="asked no more"):
+        await embedder.embed([SAID])

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,18 +12,9 @@ from backscroll import Backscroll, Memory
 from backscroll.store.sqlite import SqliteStore
 from backscroll.tokens import TokenCounter
 from builders import assistant, bytes_of, call, user
-from semantic_doors import ON, TALK, all_vectors, altered, nearest, semantic_of, stored
+from semantic_doors import ON, TALK, all_vectors, altered, app_with_vectors, nearest, semantic_of, session_keys, stored
 
-
-@pytest.fixture
-async def app(url: str, tokens: TokenCounter) -> AsyncIterator[Backscroll]:
-    async with Backscroll(url, ON) as opened:
-        yield opened
-
-
-@pytest.fixture
-def memory(app: Backscroll) -> Memory:
-    return app.memory("ada")
+app = app_with_vectors
 
 
 # What changes or goes loses its vector
@@ -90,10 +80,36 @@ async def test_a_fork_that_inherits_messages_is_found_in_its_own_session(
     await semantic_of(app).catch_up()
     await memory.delete_session("parent", forks="keep")
     await semantic_of(app).catch_up()
-    with closing(sqlite3.connect(database)) as db:
-        ((key,),) = db.execute("SELECT session_key FROM sessions")
     assert fork.session_id == "fork"
-    assert (await nearest(app, database, "car repair", sessions=[key]))[0] == TALK[0]["content"]
+    within = [session_keys(database)["fork"]]
+    assert (await nearest(app, database, "car repair", sessions=within))[0] == TALK[0]["content"]
+
+
+async def test_what_moved_to_a_fork_is_no_longer_found_in_the_session_it_came_from(
+    app: Backscroll, memory: Memory, database: Path
+) -> None:
+    await memory.record_run(TALK, session_id="parent")
+    await memory.record_run([user("A bicycle was mended.")], session_id="other")
+    await memory.fork_session("parent", new_session_id="fork")
+    semantic = semantic_of(app)
+    await semantic.catch_up()
+    keys = session_keys(database)
+    # Their signs are in memory from here on.
+    assert len(await nearest(app, database, "car repair", limit=9, sessions=[keys["parent"]])) == 4
+    await memory.delete_session("parent", forks="keep")
+    await semantic.catch_up()
+    assert await nearest(app, database, "car repair", limit=9, sessions=[keys["parent"]]) == []
+    assert len(await nearest(app, database, "car repair", limit=9, sessions=[keys["fork"]])) == 4
+    assert len(await nearest(app, database, "car repair", limit=9)) == 5
+
+
+async def test_calls_are_embedded_as_they_were_meant(app: Backscroll, memory: Memory) -> None:
+    arguments = '{"for":"caf\\u00e9","in":"first\\nsecond"}'
+    await memory.record_run([assistant("I look it up.", call("c1", "find", arguments))])
+    await app.store.vectors.claim("some model")
+    read = await app.store.vectors.unembedded(limit=10, max_chars=100)
+    assert read is not None
+    assert [text for _, text in read.texts] == ['I look it up.\nfind {"for":"café","in":"first\nsecond"}']
 
 
 # Several processes, several models

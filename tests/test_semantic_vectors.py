@@ -48,11 +48,11 @@ def test_a_scan_of_many_finds_the_nearest_and_forgets_what_goes() -> None:
     assert signs.nearest(question, 500) == found
 
 
-def test_the_model_needs_no_network_and_tells_its_name() -> None:
-    embedder = load_embedder(ON)
+async def test_the_model_needs_no_network_and_tells_its_name() -> None:
+    embedder = await load_embedder(ON)
     assert embedder.name == f"wordllama-0.4.0.post1/l2_supercat/{embedder.dims}"
-    rows = embedder.embed(["a car", "a vehicle", "pasta", ""])
+    rows = await embedder.embed(["a car", "a vehicle", "pasta", ""])
     assert rows.shape == (4, embedder.dims)
     assert np.linalg.norm(rows, axis=1) == pytest.approx([1, 1, 1, 0])
     assert rows[0] @ rows[1] > rows[0] @ rows[2]
-    assert embedder.embed([]).shape == (0, embedder.dims)
+    assert (await embedder.embed([])).shape == (0, embedder.dims)

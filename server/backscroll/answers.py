@@ -166,7 +166,8 @@ class ChatPage(Page):
 class ToolCallPage(Page):
     """Calls, newest first; with a query the best match first (`ranked`), and identical ones as one line.
 
-    `note` tells what was searched for instead of words that no call has.
+    `note` tells what was searched for instead of words that no call has. `next_cursor` leads to the calls after
+    these; from a page of one call that is cut, on in its text first. `total` is not on a page that reads on.
     """
 
     session_id: str | None = None

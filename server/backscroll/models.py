@@ -128,6 +128,8 @@ class ToolCall(Value):
     arguments_text: str = Field(default="", exclude=True, repr=False)
     """The arguments as they were recorded; of their whole length `arguments_chars`, this may be a part."""
     arguments_chars: int = Field(default=0, exclude=True, repr=False)
+    result_chars: int = Field(default=0, exclude=True, repr=False)
+    """The whole length of the result, of which `result` may be a part."""
 
 
 class Message(Value):

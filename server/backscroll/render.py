@@ -188,6 +188,8 @@ def _search_text(page: SearchPage) -> str:
     lines = [*fenced(page.nonce, map(hit_line, hits)), *note]
     if page.next_cursor is not None:
         lines.append(f'{_more(page)} Continue with cursor "{page.next_cursor}" or narrow with project, role, since.')
+    elif page.total_at_least is not None:
+        lines.append("These match best; more messages hold only common words of the query.")
     lines.append(f'Open one: get_chat_history(session_id="{hits[0].ref}").')
     return _with_coverage(page, "\n".join(lines))
 
@@ -204,11 +206,11 @@ def _list_text(page: SessionPage) -> str:
 
 def _sessions_text(page: SearchPage | SessionPage, hint: str, total: int | None) -> str:
     sessions = page.sessions or ()
+    note = [page.note] if isinstance(page, SearchPage) and page.note else []
     if not sessions:
-        return _with_coverage(
-            page, "No sessions match. Use fewer filters, or find words said in a session with search_session_history."
-        )
-    lines = list(fenced(page.nonce, map(session_line, sessions)))
+        none = "No sessions match. Use fewer filters, or find words said in a session with search_session_history."
+        return _with_coverage(page, " ".join([*note, "None. list_sessions shows what there is."]) if note else none)
+    lines = [*note, *fenced(page.nonce, map(session_line, sessions))]
     if page.next_cursor is not None:
         lines.append(f'{total or 0:,} in all. Continue with cursor "{page.next_cursor}".')
     lines.append(f'{hint}: get_session_context(session_id="{sessions[0].session}").')
@@ -236,18 +238,28 @@ def _calls_text(page: ToolCallPage) -> str:
             nothing = "None of the newest tool calls matches. Add a word that is less common."
         return _with_coverage(page, " ".join([*note, nothing]))
     lines = [*fenced(page.nonce, map(tool_call_lines, page.tool_calls)), *note]
+    counted = _counted(page)
     if page.next_cursor is None:
         if page.total_at_least is not None:
             lines.append("These match best; there may be more. Narrow with tool_name, status or session_id.")
-    elif not any(call.cut or call.result_cut for call in page.tool_calls):
-        lines.append(f'{_counted(page)} {"More" if page.ranked else "Older"}: cursor "{page.next_cursor}".')
+        elif page.ranked and counted:
+            lines.append(counted)
+    elif any(page.next_cursor in (mark or "") for call in page.tool_calls for mark in (call.cut, call.result_cut)):
+        lines += [counted] if counted else []
+    else:
+        more = f'{"More" if page.ranked else "Older"}: cursor "{page.next_cursor}".'
+        lines.append(f"{counted} {more}" if counted else more)
     return _with_coverage(page, "\n".join(lines))
 
 
-def _counted(page: ToolCallPage) -> str:
+def _counted(page: ToolCallPage) -> str | None:
+    if page.total is None and page.total_at_least is None:
+        return None
     if page.total_at_least is not None:
         return f"At least {page.total_at_least:,} calls match, best first."
-    return f"{page.total or 0:,} calls {'match, best' if page.ranked else 'in all, newest'} first."
+    if page.total == 1:
+        return None
+    return f"{page.total:,} calls {'match, best' if page.ranked else 'in all, newest'} first."
 
 
 def context_head(page: SessionContext) -> Iterator[str]:

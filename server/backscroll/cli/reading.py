@@ -5,6 +5,7 @@ person or a program at the command line wants all of it.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
@@ -12,10 +13,11 @@ import click
 
 from ..errors import MessageNotFound
 from ..memory import Memory
+from ..memory.recalling import INDEX_IN_THE_MAKING
 from ..models import CallStatus, Role, Session
-from ..ranking import read
+from ..ranking import Question, read
 from ..recall.calls import outcomes_of
-from ..recall.finding import find
+from ..recall.finding import Found, find
 from ..recall.listing import line_of
 from ..recall.reading import handle, moment
 from ..recall.tried import find as find_calls
@@ -30,8 +32,11 @@ from .opening import Chosen, as_json, chosen, session_ref, store_options
 ALL = 1 << 30
 """More than there is of anything."""
 
+RANKED = 100
+"""From more calls than this on, all that match are looked at, however long that takes."""
+
 SHOWN_OUTCOMES = 5
-"""Of identical calls; --json tells all."""
+"""Of identical calls their handles; --json tells all."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -108,10 +113,15 @@ async def _found(
         until=end,
         **filters,
     )
-    found = await find(memory.store, memory.semantic, memory.user_id, question, wanted, most)
+    filters = {"session_id": session_id, **filters}
+    if question.only_names_time and question.time and all(filters[name] is None for name in _NOT_OF_SESSIONS):
+        start, stop = (moment.isoformat() for moment in question.time)
+        await _previewed(memory, "", most, as_json=as_json, since=start, until=stop, overlapping=True, **filters)
+        return
+    found = await _find_all(memory, question, wanted, most)
     hits = [line.hit for line in found.lines]
     told = sum(len(line.keys) for line in found.lines)
-    total = max(found.total + sum(len(line.keys) - line.matches for line in found.lines), told)
+    total = max(found.total + found.strangers, told)
     if as_json:
         lines = [hit.model_dump(mode="json", exclude_none=True) for hit in hits]
         counted = {"total_at_least": total} if found.capped and told < total else {"total": total}
@@ -128,13 +138,30 @@ async def _found(
         notes().print("Nothing matches. Try other words or fewer filters; backscroll list shows what there is.")
 
 
+async def _find_all(memory: Memory, question: Question, wanted: Search, most: int) -> Found:
+    """Up to `most` lines: a search looks at the best alone, so it is asked again for what comes after them."""
+    found = await find(memory.store, memory.semantic, memory.user_id, question, wanted, most)
+    while found.more and 0 < len(found.lines) < most:
+        shown = frozenset(key for line in found.lines for key in line.keys)
+        wanted = replace(wanted, shown=shown, as_of=found.as_of)
+        rest = most - len(found.lines)
+        further = await find(memory.store, memory.semantic, memory.user_id, question, wanted, rest)
+        if not further.lines:
+            break
+        found = replace(found, lines=(*found.lines, *further.lines), more=further.more)
+    return found
+
+
+_NOT_OF_SESSIONS = ("session_id", "role", "tool_name", "agent")
+
+
 async def _previewed(
     memory: Memory, _: str, most: int, *, as_json: bool, num_history_sessions: int | None, since: str | None,
-    until: str | None, project: str | None, source: str | None, **unused: Any,
+    until: str | None, project: str | None, source: str | None, overlapping: bool = False, **unused: Any,
 ) -> None:  # fmt: skip
     if any(value is not None for value in unused.values()):
         raise click.UsageError("Give words to search for with these filters.")
-    where = _filter(None, project, source, since, until)
+    where = replace(_filter(None, project, source, since, until), overlapping=overlapping)
     found = await memory.store.sessions(memory.user_id, where, limit=min(most, num_history_sessions or ALL))
     told = await memory.store.previews(memory.user_id, found.sessions)
     lines = [line_of(one, *preview) for one, preview in zip(found.sessions, told, strict=True)]
@@ -305,10 +332,13 @@ def calls(
 
     async def called(memory: Memory) -> None:
         ref = None if session is None else handle(await session_ref(memory, session))[0]
-        wanted = CallSearch(
-            (), session=ref, limit=most, outcomes=ALL if as_json else SHOWN_OUTCOMES, max_chars=ALL, **filters
-        )
-        found = await find_calls(memory.store, memory.user_id, clean_text(query or ""), wanted)
+        every = most > RANKED
+        wanted = CallSearch((), session=ref, limit=most, outcomes=ALL, max_chars=ALL, every=every, **filters)
+        current = await memory.store.index_is_current()
+        words = clean_text(query or "")
+        found = await find_calls(memory.store, memory.user_id, words, wanted, index_is_current=current)
+        if words and not current:
+            notes().print(INDEX_IN_THE_MAKING, style="dim")
         if as_json:
             lines = [_attempts_json(one) for one in found.attempts]
             counted = {"total_at_least" if found.capped else "total": found.total}
@@ -319,13 +349,12 @@ def calls(
         if not found.attempts:
             notes().print("No tool calls match.")
             return
-        calls = [one.call for one in found.attempts]
-        times = [times_text(one.times, outcomes_of(one)) if one.times > 1 else "" for one in found.attempts]
         if full:
-            for call, told in zip(calls, times, strict=True):
-                put(results(), shown.whole_call(call, told))
+            for one in found.attempts:
+                told = times_text(one.times, outcomes_of(one)[:SHOWN_OUTCOMES]) if one.times > 1 else ""
+                put(results(), shown.whole_call(one.call, told))
         else:
-            results().print(shown.calls(calls, times))
+            results().print(shown.calls(found.attempts))
         _say_more(sum(one.times for one in found.attempts), found.total, "call", at_least=found.capped)
 
     chosen.with_memory(called)

@@ -1,6 +1,7 @@
 """Sessions, hits, calls and messages as a person reads them. All text in them is safe for a terminal."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ..answers import Hit, SessionLine
 from ..models import Message, Session, Summary, ToolCall
 from ..recall.listing import shortened
 from ..render import clock, compact, plural, speaker
+from ..store import Attempts
 from ..terminal import line, safe
 from .layout import Column, Listing
 
@@ -80,8 +82,8 @@ def _marked(hit: Hit, words: Sequence[str]) -> Text:
     return text
 
 
-def calls(found: Sequence[ToolCall], times: Sequence[str]) -> Listing:
-    """`times` tells of each call how often it was made and how that ended, where it was more than once."""
+def calls(found: Sequence[Attempts]) -> Listing:
+    """One row for identical calls, with how often each ending came: `6 ok, 1 error`."""
     columns = (
         Column("Message", style="cyan"),
         Column("When", needs=80),
@@ -94,16 +96,26 @@ def calls(found: Sequence[ToolCall], times: Sequence[str]) -> Listing:
         columns,
         [
             (
-                call.ref or "-",
-                clock(call.created_at) if call.created_at else "-",
-                call.tool_name,
-                Text(call.status, _STATUS_STYLES.get(call.status, "")).append(f"\n{told}" if told else ""),
-                shortened(arguments_of(call), CELL_CHARS),
-                shortened(call.result or "", CELL_CHARS),
+                one.call.ref or "-",
+                clock(one.call.created_at) if one.call.created_at else "-",
+                one.call.tool_name,
+                _endings(one),
+                shortened(arguments_of(one.call), CELL_CHARS),
+                shortened(one.call.result or "", CELL_CHARS),
             )
-            for call, told in zip(found, times, strict=True)
+            for one in found
         ],
     )
+
+
+def _endings(attempts: Attempts) -> Text:
+    """How the call ended; of several how often each ending came, the shown one's first."""
+    shown = attempts.call.status
+    if attempts.times == 1:
+        return Text(shown, _STATUS_STYLES.get(shown, ""))
+    counted = Counter(status for _, status in attempts.outcomes)
+    told = sorted(counted, key=lambda status: (status != shown, status))
+    return Text(", ").join(Text(f"{counted[status]:,} {status}", _STATUS_STYLES.get(status, "")) for status in told)
 
 
 def whole_call(call: ToolCall, times: str) -> Text:

@@ -65,17 +65,26 @@ class Backscroll:
 
     async def __aexit__(self, *exc_info: object) -> None:
         try:
-            if self._tasks:
-                _, late = await asyncio.wait(self._tasks.values(), timeout=CLOSING_SECONDS)
-                for task in late:
-                    task.cancel()
-                await asyncio.gather(*late, return_exceptions=True)
+            await self._end_summaries()
         finally:
-            if self.semantic is not None:
-                await self.semantic.close()
             store, self._store = self._store, None
-            if store is not None:
-                await store.close()
+            try:
+                if self.semantic is not None:
+                    await self.semantic.close()
+            finally:
+                if store is not None:
+                    await store.close()
+
+    async def _end_summaries(self) -> None:
+        """Those that are soon through come to their end, the others are given up."""
+        tasks = list(self._tasks.values())
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=CLOSING_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def memory(self, user_id: str, *, source: str = "api", host: Host | None = None) -> Memory:
         """The sessions of one user. `source` marks what this memory records."""

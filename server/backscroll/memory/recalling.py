@@ -16,8 +16,8 @@ from ..recall.chat import TOOL as CHAT
 from ..recall.chat import Chat
 from ..recall.listing import TOOL as LIST
 from ..recall.listing import Listing
-from ..recall.reading import asked, at_ms, handle, moment, now_ms, whole
-from ..recall.searching import MAX_QUERY_CHARS, Searching
+from ..recall.reading import MAX_QUERY_CHARS, asked, at_ms, handle, moment, now_ms, shortened_query, whole
+from ..recall.searching import MAX_PASTED_CHARS, Searching
 from ..recall.searching import TOOL as SEARCH
 from ..recording import check_id
 from ..semantic import Semantic
@@ -110,7 +110,7 @@ class Recalling:
         reader = await self._searcher() if query or cursor else self._reader
         budget = await self._budget(max_tokens, format)
         given = {
-            "query": text("query", query, MAX_QUERY_CHARS),
+            "query": shortened_query(text("query", query, MAX_PASTED_CHARS)),
             "num_history_sessions": whole("num_history_sessions", num_history_sessions, 1, 1_000),
             "session_id": await self._number(session_id),
             "role": one_of("role", role, get_args(Role)),
@@ -243,12 +243,12 @@ class Recalling:
         With a `query` (a command, a file, the text of an error) calls that hold the most of it come first, and
         identical calls are one line that tells how each ended.
         """
-        reader = self._reader
+        reader = await self._searcher() if query or cursor else self._reader
         budget = await self._budget(max_tokens, format)
         given = {
             "session_id": await self._number(session_id),
             "tool_name": maybe_text(tool_name),
-            "query": text("query", query or "", MAX_QUERY_CHARS) or None,
+            "query": shortened_query(text("query", query or "", MAX_PASTED_CHARS)) or None,
             "status": one_of("status", status, get_args(CallStatus)),
         }
         call = asked(reader, CALLS, cursor, given, {})

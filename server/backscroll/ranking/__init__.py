@@ -4,6 +4,6 @@ from .features import Reading
 from .folding import Folded, folded
 from .question import Question, read
 from .scoring import ranked, readings
-from .snippets import snippet
+from .snippets import snippet, stretch
 
-__all__ = ["Folded", "Question", "Reading", "folded", "ranked", "read", "readings", "snippet"]
+__all__ = ["Folded", "Question", "Reading", "folded", "ranked", "read", "readings", "snippet", "stretch"]

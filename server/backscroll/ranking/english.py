@@ -17,6 +17,13 @@ _FRAME = """
 STOP_WORDS = frozenset(_FRAME.split())
 """Words that a question is built of. They are looked for only where it holds no others."""
 
+_OF_DAYS = """
+    chat chatted discuss discussed happen happened happens last leave left on session sessions since summarize summary
+    talk talked talking work worked working
+"""
+ASKED_OF_DAYS = frozenset(_OF_DAYS.split())
+"""Words of a question that asks for a time as a whole: "what did we work on yesterday?"."""
+
 _OPENINGS = """
     what when where which who whom whose why how did do does is are was were has have had can could should would will
     may might tell show find list remind whats
@@ -39,7 +46,7 @@ ANSWERED_BY: dict[Wants, re.Pattern[str]] = {
     ),
     "name": re.compile(r"^\W*(?:what|which|who|where)\b", re.IGNORECASE),
     "title": re.compile(
-        r"\b(?:books?|movies?|films?|songs?|games?|called|names?|named|titled?|series|shows?)\b", re.IGNORECASE
+        r"\b(?:books?|movies?|films?|songs?|games?|called|names?|named|titled?|series|(?<!^)shows?)\b", re.IGNORECASE
     ),
 }
 """What a question wants to hear, by how it is put."""

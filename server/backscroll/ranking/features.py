@@ -152,7 +152,9 @@ def tells_place(one: Reading) -> float:
 
 def tells_title(one: Reading) -> float:
     """Asked for a title or a name, it quotes something."""
-    return float("title" in one.question.wants and '"' in one.candidate.turn.text)
+    text = one.candidate.turn.text
+    # In the arguments of a call everything is quoted.
+    return float("title" in one.question.wants and '"' in text and '{"' not in text)
 
 
 def tells_names(one: Reading) -> float:

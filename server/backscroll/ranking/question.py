@@ -11,7 +11,7 @@ from ..models import Role
 from ..store import Term
 from ..store.indexing import query_forms, unspaced_runs, without_unspaced
 from .dates import Span, spans
-from .english import ANSWERED_BY, OPENINGS, SELF, STOP_WORDS, YOU, Wants
+from .english import ANSWERED_BY, ASKED_OF_DAYS, OPENINGS, SELF, STOP_WORDS, YOU, Wants
 
 MAX_TERMS = 64
 
@@ -54,7 +54,16 @@ class Question:
     @property
     def only_names_time(self) -> bool:
         """Whether it asks for nothing but a time: "what did we do yesterday?"."""
-        return bool(self.spans) and all(term.common or term.literal for term in self.terms)
+        return bool(self.spans) and all(
+            term.common or term.literal or term.text.casefold() in ASKED_OF_DAYS for term in self.terms
+        )
+
+    @property
+    def time(self) -> tuple[datetime, datetime] | None:
+        """The stretch that holds all the times it names."""
+        if not self.spans:
+            return None
+        return min(span.start for span in self.spans), max(span.end for span in self.spans)
 
     def loosened(self) -> "Question":
         """The same with the words of its "phrases" as words."""
@@ -67,10 +76,7 @@ def read(query: str, now: datetime) -> Question:
     phrases = [Term(text, required=True) for text in _QUOTED.findall(query) if _WORD.search(text)]
     # "last" and "Tuesday" may stand in a text that was said then, but need not: "list" is no slip of theirs.
     dated = {word.casefold() for span in named for word in _WORD.findall(span.text)}
-    terms = _told(
-        replace(term, literal=not term.required and term.text.casefold() in dated)
-        for term in (*_terms(_QUOTED.sub(" ", query)), *phrases)
-    )
+    terms = _told(_of_date(term, dated) for term in (*_terms(_QUOTED.sub(" ", query)), *phrases))
     words = tuple(word.casefold() for word in _WORD.findall(query))
     natural = not phrases and (
         bool(words and words[0] in OPENINGS and len(words) > 1)
@@ -85,6 +91,14 @@ def _named_times(query: str, now: datetime) -> tuple[Span, ...]:
     named = spans(query, now)
     outright = tuple(span for span in named if span.exact)
     return outright or named
+
+
+def _of_date(term: Term, dated: set[str]) -> Term:
+    """Words of a date are neither mended nor missed, and its figures say nothing of a text that was said then."""
+    words = set(_WORD.findall(term.text.casefold()))
+    if term.required or not words <= dated:
+        return term
+    return replace(term, literal=True, common=term.common or any(map(str.isdigit, "".join(words))))
 
 
 def _told(terms: Iterable[Term]) -> tuple[Term, ...]:

@@ -24,7 +24,7 @@ def readings(
     usual_cosine = sum(near.values()) / max(len(near), 1)
     usual_chars = sum(one.turn.chars for one in candidates) / max(len(candidates), 1) or 1.0
     asked = frozenset(question.words)
-    speakers = asked.intersection(*[frozenset().union(*map(speaker_words, candidates))])
+    speakers = asked & frozenset().union(*map(speaker_words, candidates))
     return [
         Reading(
             question,

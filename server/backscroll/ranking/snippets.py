@@ -28,6 +28,13 @@ def snippet(text: str, words: Mapping[str, float], chars: int) -> str:
     """
     if len(text) <= chars:
         return one_line(text)
+    start, end = stretch(text, words, chars)
+    shown = one_line(text[start:end])
+    return f"{'...' if start else ''}{shown}{'...' if end < len(text) else ''}"
+
+
+def stretch(text: str, words: Mapping[str, float], chars: int) -> tuple[int, int]:
+    """Where the stretch begins and ends that holds most of the words by their weight."""
     start = _start(text, words, chars)
     end = min(len(text), start + chars)
     start = max(0, end - chars)
@@ -37,8 +44,7 @@ def snippet(text: str, words: Mapping[str, float], chars: int) -> str:
     if end < len(text):
         spaces = [found.start() for found in _SPACE.finditer(text, end - chars // 6, end + 1)]
         end = spaces[-1] if spaces else _whole(text, end)
-    shown = one_line(text[start:end])
-    return f"{'...' if start else ''}{shown}{'...' if end < len(text) else ''}"
+    return start, end
 
 
 def _start(text: str, words: Mapping[str, float], chars: int) -> int:

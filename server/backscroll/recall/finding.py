@@ -1,5 +1,6 @@
 """From a query to the lines that answer it, best first: what the tool and the command line both show."""
 
+import asyncio
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from ..models import Message, Session
 from ..ranking import Folded, Question, Reading, folded, ranked, readings, snippet
 from ..semantic import Semantic
 from ..store import Candidate, FoundMessage, Search, SearchResult, Store, Turn
-from ..store.indexing import call_text
+from ..store.indexing import indexed_text
 from ..text import one_line
 from ..tokens import estimate
 
@@ -28,6 +29,16 @@ POOL = 100
 SIMILAR = 60
 """Messages that are looked for by their meaning alone."""
 
+NEAREST = 3
+ALIKE_IN_MEANING = 0.12
+"""Of those found by their meaning alone so many are told, from this cosine on: lines on other things reach 0.1."""
+
+LOOKED_THROUGH = 200_000
+"""So much of a message is looked through for the best stretch to show."""
+
+LONG = 50_000
+"""More text than this is looked through in a thread."""
+
 UNKNOWN = 0.5
 """The weight of a word that no message has, against that of the rarest that some have."""
 
@@ -36,6 +47,8 @@ _NAMED = 3
 
 _NAME_CHARS = 40
 """A longer name, or word of a note, is cut."""
+
+_FILTERS = ("session", "num_history_sessions", "role", "tool_name", "agent", "project", "source", "since", "until")
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -65,6 +78,11 @@ class Found:
     more: bool
     note: str | None = None
 
+    @property
+    def strangers(self) -> int:
+        """Of the messages that the lines stand for, those that hold no term."""
+        return sum(len(line.keys) - line.matches for line in self.lines)
+
 
 async def find(
     store: Store,
@@ -80,42 +98,51 @@ async def find(
 
     `across`: each line names its session.
     """
-    result, told = await read_candidates(store, semantic, user_id, question, wanted, lines)
+    result, told, meant = await read_candidates(store, semantic, user_id, question, wanted, lines)
     loosened = None
     if result.total == 0 and any(term.required for term in question.terms):
         phrases = [term.text for term in question.terms if term.required]
         loosened = " ".join(f'"{_short(phrase)}"' for phrase in phrases[:_NAMED])
         question = question.loosened()
-        result, told = await read_candidates(store, semantic, user_id, question, wanted, lines)
-    worth = _worth_telling(ranked(told))
+        result, told, meant = await read_candidates(store, semantic, user_id, question, wanted, lines)
+    worth = _worth_telling(ranked(told), meant)
     kept = folded(worth, lines)
-    messages = {one.key: one for one in await store.found(user_id, [one.first.turn.key for one in kept])}
+    keys = [one.first.turn.key for one in kept]
+    messages = {one.key: one for one in await store.found(user_id, keys, max_chars=LOOKED_THROUGH)}
     words = dict(_telling_words(question, result))
-    shown = tuple(
-        _line(one, messages[one.first.turn.key], words, across=across, asked_tool=wanted.tool_name)
-        for one in kept
-        if one.first.turn.key in messages
-    )
+
+    def told_lines() -> tuple[Line, ...]:
+        return tuple(
+            _line(one, messages[one.first.turn.key], words, across=across, asked_tool=wanted.tool_name)
+            for one in kept
+            if one.first.turn.key in messages
+        )
+
+    long = sum(len(one.message.text) for one in messages.values()) > LONG
+    shown = await asyncio.to_thread(told_lines) if long else told_lines()
     more = result.more or sum(line.matches for line in shown) < sum(map(_matches, worth))
-    return Found(
-        result.session, shown, result.total, result.capped, result.as_of, more, _note(question, result, loosened)
-    )
+    note = _note(question, result, loosened, filtered=_is_filtered(wanted), by_meaning=bool(shown) and not result.total)
+    return Found(result.session, shown, result.total, result.capped, result.as_of, more, note)
 
 
 async def read_candidates(
     store: Store, semantic: Semantic | None, user_id: str, question: Question, wanted: Search, lines: int = 0
-) -> tuple[SearchResult, list[Reading]]:
-    """What the store finds, each candidate with what it is weighed by."""
+) -> tuple[SearchResult, list[Reading], frozenset[int]]:
+    """What the store finds, each candidate with what it is weighed by; and the keys of those nearest in meaning."""
     wanted = replace(wanted, terms=question.terms, beside=question.natural, pool=max(POOL, lines * 2))
     meaning = None if semantic is None else await _meaning(store, semantic, user_id, question, wanted)
     if semantic is None or meaning is None:
         result = await store.search(user_id, wanted)
-        return result, readings(question, result.candidates, result.weights)
-    nearest = await semantic.nearest(user_id, meaning, limit=SIMILAR) if question.natural else []
-    result = await store.search(user_id, replace(wanted, similar=tuple(near.message_key for near in nearest)))
+        return result, readings(question, result.candidates, result.weights), frozenset()
+    nearest = await semantic.nearest(user_id, meaning, limit=SIMILAR)
+    wanted = replace(wanted, similar=tuple(near.message_key for near in nearest))
+    result = await store.search(user_id, wanted)
     turns = {turn.key for one in result.candidates for turn in (one.turn, one.before) if turn is not None}
     similar = await semantic.scores(user_id, meaning, sorted(turns))
-    return result, readings(question, result.candidates, result.weights, similar)
+    # To bare words belongs what holds them; only where nothing does, what means the same.
+    within = [one.turn.key for one in result.candidates if similar.get(one.turn.key, 0.0) >= ALIKE_IN_MEANING]
+    best = sorted(within, key=lambda key: -similar[key])[:NEAREST] if question.natural or not result.total else []
+    return result, readings(question, result.candidates, result.weights, similar), frozenset(best)
 
 
 async def _meaning(
@@ -130,12 +157,15 @@ async def _meaning(
     return await semantic.question(question.text, [(word, weight or usual) for word, weight in told])
 
 
-def _worth_telling(candidates: list[Candidate]) -> list[Candidate]:
-    """What only stands beside a match is told where a match follows; after the last, only what answers one."""
-    last = max((at for at, one in enumerate(candidates) if _matches(one)), default=None)
-    if last is None:
-        return []
-    return candidates[: last + 1] + [one for one in candidates[last + 1 :] if _answers(one)]
+def _worth_telling(candidates: list[Candidate], meant: frozenset[int]) -> list[Candidate]:
+    """What only stands beside a match is told where a match follows; after the last, only what answers one.
+
+    The few that are nearest in meaning are told wherever they stand.
+    """
+    last = max((at for at, one in enumerate(candidates) if _matches(one)), default=-1)
+    return [
+        one for at, one in enumerate(candidates) if at <= last or one.turn.key in meant or (last >= 0 and _answers(one))
+    ]
 
 
 def _answers(candidate: Candidate) -> bool:
@@ -147,23 +177,32 @@ def _matches(candidate: Candidate) -> bool:
     return bool(candidate.terms or candidate.near)
 
 
-def _note(question: Question, result: SearchResult, loosened: str | None) -> str | None:
+def _is_filtered(wanted: Search) -> bool:
+    return any(value is not None for value in (getattr(wanted, name) for name in _FILTERS))
+
+
+def _note(
+    question: Question, result: SearchResult, loosened: str | None, *, filtered: bool, by_meaning: bool
+) -> str | None:
     """What was tried other than the words as given, and what was not found: one short line, or nothing."""
+    no_message = "No message within these filters has" if filtered else "No message has"
     told = []
     if not question.terms:
         told.append("The query holds no word.")
     if loosened:
-        told.append(f"No message has {loosened} together; searched for the words.")
+        told.append(f"{no_message} {loosened} together; searched for the words.")
     for at, spelled in sorted(result.spelled.items()):
-        told.append(f"No message has {_listed([question.terms[at].text])}; searched for {_listed(spelled)}.")
+        told.append(f"{no_message} {_listed([question.terms[at].text])}; searched for {_listed(spelled)}.")
     only_common = all(term.common for term in question.terms)
     missing = [
         term.text
         for at, (term, weight) in enumerate(zip(question.terms, result.weights, strict=True))
         if not weight and (only_common or not (term.common or term.literal)) and at not in result.spelled
     ]
-    if missing and not (question.natural and result.total):
-        told.append(f"No message has {_listed(missing)}.")
+    if missing:
+        told.append(f"{no_message} {_listed(missing)}.")
+    if by_meaning:
+        told.append("These are nearest in meaning.")
     return " ".join(told) or None
 
 
@@ -207,14 +246,14 @@ def _line(
         run_id=message.run_id,
         role=message.role,
         name=None if speaker is None or message.role == "tool" or speaker == message.agent else _short(speaker),
-        snippet=snippet(text, words, SNIPPET_CHARS),
+        snippet=snippet(text, words, _room(text)),
         before=_before(one.first, words),
         also=tuple(other.turn.ref for other in one.alike[:_NAMED]),
         alike=len(one.alike),
         tool_name=tool_name,
         agent=message.agent,
         created_at=message.created_at,
-        tokens=estimate(text),
+        tokens=_estimate(message, text),
     )
     members = (one.first, *one.alike)
     return Line(hit, tuple(member.turn.key for member in members), sum(map(_matches, members)))
@@ -230,8 +269,18 @@ def _before(candidate: Candidate, words: Mapping[str, float]) -> str | None:
     return snippet(before.text, words, BEFORE_CHARS)
 
 
+def _room(text: str) -> int:
+    """How many signs a snippet may have: those of most scripts but the Latin take a token or more each."""
+    head = text[:2_000]
+    return SNIPPET_CHARS if sum(map(str.isascii, head)) >= len(head) / 2 else SNIPPET_CHARS * 2 // 5
+
+
+def _estimate(message: Message, text: str) -> int:
+    """Tokens of the whole message, of which the text may be a part."""
+    unread = max(message.text_chars - len(message.text), 0)
+    return estimate(text) * (len(text) + unread) // max(len(text), 1)
+
+
 def searched_text(message: Message) -> str:
     """What the index holds of a message: its text, and its calls' names and arguments."""
-    return "\n".join(
-        [message.text, *(call_text(call.tool_name, call.arguments_text) for call in message.tool_calls)]
-    ).strip()
+    return indexed_text(message.text, ((call.tool_name, call.arguments_text) for call in message.tool_calls)).strip()

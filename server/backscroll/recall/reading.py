@@ -12,6 +12,7 @@ from ..semantic import Semantic
 from ..store import Store
 
 MAX_WORDS = 64
+MAX_QUERY_CHARS = 2_000
 
 _HANDLE = re.compile(r"(#\d{1,15})\.(\d{1,15})")
 _AGO = re.compile(r"(\d{1,6})\s*([mhdw])")
@@ -94,6 +95,15 @@ def whole(name: str, value: int | None, low: int, high: int) -> int | None:
 def few_words(query: str | None) -> str | None:
     """The words of a query, each once, and no more of them than one statement can hold."""
     return None if query is None else " ".join(list(dict.fromkeys(query.split()))[:MAX_WORDS])
+
+
+def shortened_query(query: str) -> str:
+    """The two ends of a query that is too long, as a pasted error may be: they tell the most, and cursors hold it."""
+    if len(query) <= MAX_QUERY_CHARS:
+        return query
+    half = MAX_QUERY_CHARS // 2
+    head, tail = query[:half], query[-half + 1 :]
+    return f"{head.rpartition(' ')[0] or head}\n{tail.partition(' ')[2] or tail}"
 
 
 def now_ms() -> int:

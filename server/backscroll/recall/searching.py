@@ -8,8 +8,8 @@ from ..answers import SearchPage
 from ..errors import InvalidArgument
 from ..fitting import Budget, filled, nonce
 from ..policy import FENCE_SENTENCE
-from ..ranking import read
-from ..render import hit_line, session_line
+from ..ranking import Question, read
+from ..render import clock, hit_line, session_line
 from ..store import Search, SessionFilter
 from .finding import SNIPPET_CHARS, Found, find
 from .listing import lean as lean_sessions
@@ -18,7 +18,7 @@ from .listing import shortened
 from .reading import Reader, at_ms
 
 TOOL = "search_session_history"
-MAX_QUERY_CHARS = 2_000
+MAX_PASTED_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,7 @@ async def search_page(reader: Reader, searching: Searching, budget: Budget) -> S
     question = read(searching.query, now)
     if question.only_names_time and _narrowing(searching) is None:
         # "What did we do yesterday?": the sessions of that time are the answer.
-        span = question.spans[0]
-        since = max(span.start, searching.since or span.start)
-        until = min(span.end, searching.until or span.end)
-        return await _previews(reader, replace(searching, since=since, until=until), budget)
+        return await _sessions_of_time(reader, searching, question, budget)
     wanted = Search(
         terms=question.terms,
         session=searching.session,
@@ -75,7 +72,21 @@ async def search_page(reader: Reader, searching: Searching, budget: Budget) -> S
     found = await find(
         reader.store, reader.semantic, reader.user_id, question, wanted, lines, across=searching.session is None
     )
+    if not found.lines and not shown and question.time and _narrowing(searching) is None:
+        return await _sessions_of_time(reader, searching, question, budget, found.note)
     return _hits_page(reader, searching, budget, found, shown, position.get("b", 0))
+
+
+async def _sessions_of_time(
+    reader: Reader, searching: Searching, question: Question, budget: Budget, note: str | None = None
+) -> SearchPage:
+    """How the sessions of the time that a question names began and ended."""
+    assert question.time
+    start, end = question.time
+    since, until = max(start, searching.since or start), min(end, searching.until or end)
+    told = f"Sessions of {clock(since)} to {clock(until)}:"
+    narrowed = replace(searching, since=since, until=until)
+    return await _previews(reader, narrowed, budget, f"{note} {told}" if note else told, overlapping=True)
 
 
 def _hits_page(
@@ -88,7 +99,7 @@ def _hits_page(
     def page(taken: int) -> SearchPage:
         lines = found.lines[:taken]
         keys = sorted({*shown, *(key for line in lines for key in line.keys)})
-        strangers = beside + sum(len(line.keys) - line.matches for line in lines)
+        strangers = beside + replace(found, lines=lines).strangers
         following = None
         if taken < len(found.lines) or (found.more and taken):
             place = {"k": _packed(keys), "n": found.as_of, "t": searching.now_ms, "b": strangers}
@@ -133,7 +144,9 @@ def _narrowing(searching: Searching) -> str | None:
     )
 
 
-async def _previews(reader: Reader, searching: Searching, budget: Budget) -> SearchPage:
+async def _previews(
+    reader: Reader, searching: Searching, budget: Budget, note: str | None = None, *, overlapping: bool = False
+) -> SearchPage:
     if (name := _narrowing(searching)) is not None:
         raise InvalidArgument(
             f"{name} narrows a search and needs a query. Without one, the last sessions are shown; "
@@ -143,7 +156,11 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
     count = searching.num_history_sessions or searching.limit
     already = position.get("c", 0)
     where = SessionFilter(
-        project=searching.project, source=searching.source, since=searching.since, until=searching.until
+        project=searching.project,
+        source=searching.source,
+        since=searching.since,
+        until=searching.until,
+        overlapping=overlapping,
     )
     found = await reader.store.sessions(
         reader.user_id,
@@ -170,6 +187,7 @@ async def _previews(reader: Reader, searching: Searching, budget: Budget) -> Sea
             notice=FENCE_SENTENCE,
             nonce=fence,
             sessions=tuple(lines[:taken]),
+            note=note,
             total=min(found.total, count),
             next_cursor=following,
             coverage=reader.coverage,

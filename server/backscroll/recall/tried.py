@@ -1,8 +1,8 @@
 """What a query says about a tool call: its words, its phrases, the files it names. And the calls that hold them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +25,13 @@ FIGURES = 0.25
 _MAX_SIGNS = 16
 
 _NAMED = 3
-"""Of the words that no call has, so many are told; of more than a few, none: those were pasted."""
-_TOLD_FOR = 8
+"""Of the words that no call has, so many are told."""
+
+_TYPED = 8
+"""More terms than this were pasted: of those that no call has, only words are told, no figures, paths or times."""
+
+_SHOWN_FOR = 12
+"""So many of the weightiest words decide which stretch of a long text is shown: it is gone through for each."""
 
 _WORD = re.compile(r"[^\W_]")
 # Quotes that stand free mark a phrase. Others are the command's own, as in {"path":"x"} or File "x.py", line 3.
@@ -34,6 +39,14 @@ _PHRASE = re.compile(r'(?<!\S)"[^"]+"(?!\S)')
 # Signs that stand between two words of a command or an error, not inside one.
 _BETWEEN = re.compile(r'["`=:,;|&<>(){}\[\]$]+')
 _SLASH = re.compile(r"[/\\]")
+_FLAG = re.compile(r"--?[^\W\d_]")
+_PART = re.compile(r"[^\W_]+")
+# How "Have I tried this?" begins: nobody looks for a call that holds "tried".
+_ASKING = re.compile(
+    r"^\W*(?:have|has|had|did|do)\s+(?:i|we|you)\s+(?:(?:ever|already|yet|just|really)\s+)*"
+    r"(?:tried|try|used|use|run|ran|called|call|made|make|done|seen|see|got|get|hit|had)\b(?:\s+to)?(?=\s)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class Tried:
     """Calls as lines: `ranked`, the best match first, where the query has words; else newest first, one by one.
 
     `place` is what a cursor holds beside a line's position, so that the next page goes on in the same order.
+    `words`, in lower case and with their weights, are those of the query that some call has.
     """
 
     session: Session | None
@@ -50,19 +64,33 @@ class Tried:
     ranked: bool
     note: str | None
     place: dict[str, Any]
+    words: Mapping[str, float] = field(default_factory=dict)
 
 
 async def find(
-    store: Store, user_id: str, query: str | None, wanted: CallSearch, place: Mapping[str, Any] | None = None
+    store: Store,
+    user_id: str,
+    query: str | None,
+    wanted: CallSearch,
+    place: Mapping[str, Any] | None = None,
+    *,
+    index_is_current: bool = True,
 ) -> Tried:
-    """Calls that hold most of the query, or all of them. `wanted` says where to look; `place` is a cursor's."""
+    """Calls that hold most of the query, or all of them. `wanted` says where to look; `place` is a cursor's.
+
+    What no call has is told only where the index is current: one in the making may lack what was recorded.
+    """
     if query is not None and _WORD.search(query):
-        return await _matching(store, user_id, query, wanted, place or {})
+        return await _matching(store, user_id, query, wanted, place or {}, index_is_current=index_is_current)
     return await _newest(store, user_id, query or "", wanted, place or {})
 
 
-async def _matching(store: Store, user_id: str, query: str, wanted: CallSearch, place: Mapping[str, Any]) -> Tried:
+async def _matching(
+    store: Store, user_id: str, query: str, wanted: CallSearch, place: Mapping[str, Any], *, index_is_current: bool
+) -> Tried:
+    query = _ASKING.sub("", query, count=1)
     question = read(_words_of(query), datetime.now(UTC))
+    flags = frozenset(word.strip("-").casefold() for word in query.split() if _FLAG.match(word))
     wanted = replace(
         wanted, as_of=place.get("n"), readings=_readings(place), after=tuple(place["a"]) if "a" in place else None
     )
@@ -70,13 +98,15 @@ async def _matching(store: Store, user_id: str, query: str, wanted: CallSearch, 
     loosened = phrases if place.get("l") else None
     if loosened:
         question = question.loosened()
-    matches = await store.find_calls(user_id, replace(wanted, clues=clues(question)))
+    matches = await store.find_calls(user_id, replace(wanted, clues=clues(question, flags)))
     if phrases and not loosened and not matches.total:
         loosened, question = phrases, question.loosened()
-        matches = await store.find_calls(user_id, replace(wanted, clues=clues(question)))
+        matches = await store.find_calls(user_id, replace(wanted, clues=clues(question, flags)))
     held = {"n": matches.as_of, "w": [*map(_packed, matches.readings)], **({"l": 1} if loosened else {})}
-    note = _note(question, matches, loosened)
-    return Tried(matches.session, matches.attempts, matches.total, matches.capped, True, note, held)
+    told = clues(question, flags)
+    note = _note(told, matches, loosened) if index_is_current else None
+    words = _telling_words(told, matches)
+    return Tried(matches.session, matches.attempts, matches.total, matches.capped, True, note, held, words)
 
 
 async def _newest(store: Store, user_id: str, signs: str, wanted: CallSearch, place: Mapping[str, Any]) -> Tried:
@@ -99,18 +129,20 @@ async def _newest(store: Store, user_id: str, signs: str, wanted: CallSearch, pl
     return Tried(found.session, tuple(attempts), found.total, False, False, note, {"n": found.as_of})
 
 
-def clues(question: Question) -> tuple[Clue, ...]:
-    """The terms of a question, and for each path the name of its file."""
-    return tuple(clue for term in question.terms for clue in _clues_of(term))
+def clues(question: Question, flags: Set[str] = frozenset()) -> tuple[Clue, ...]:
+    """The terms of a question, and for each path the name of its file. `flags`, in lower case, are words after a -."""
+    return tuple(clue for term in question.terms for clue in _clues_of(term, flags))
 
 
-def _clues_of(term: Term) -> Iterator[Clue]:
-    is_word = len(term.text) > 1 and any(map(str.isalpha, term.text))
-    yield Clue(term, 1.0 if is_word or term.required else FIGURES)
+def _clues_of(term: Term, flags: Set[str]) -> Iterator[Clue]:
+    tells = term.required or (len(term.text) > 1 and any(map(str.isalpha, term.text)))
     parts = [part for part in _SLASH.split(term.text) if _WORD.search(part)]
-    if len(parts) > 1 and not term.required:
+    is_path = len(parts) > 1 and not term.required
+    varies = not tells or is_path or (term.text.casefold() in flags and not term.required)
+    yield Clue(term, 1.0 if tells else FIGURES, varies=varies)
+    if is_path:
         name, *forms = query_forms(parts[-1])
-        yield Clue(Term(name, tuple(forms)), FILE_NAME, widens=True)
+        yield Clue(Term(name, tuple(forms)), FILE_NAME, widens=True, varies=True)
 
 
 def _words_of(query: str) -> str:
@@ -141,18 +173,38 @@ def _readings(place: Mapping[str, Any]) -> tuple[Reading, ...] | None:
     return tuple(Reading(one) if isinstance(one, int) else Reading(one[0], one[1], tuple(one[2])) for one in place["w"])
 
 
-def _note(question: Question, matches: CallMatches, loosened: str | None) -> str | None:
+def _telling_words(asked: Sequence[Clue], matches: CallMatches) -> dict[str, float]:
+    """The words that some call has, with their weights, and the parts of paths and names: the weightiest."""
+    weights: dict[str, float] = {}
+    for at, (clue, weight) in enumerate(zip(asked, matches.weights, strict=False)):
+        near = matches.readings[at].spelled
+        parts = {part for text in near or (clue.term.text, *clue.term.forms) for part in _PART.findall(text.casefold())}
+        for word, worth in [*((part, weight / len(parts)) for part in parts), (clue.term.text.casefold(), weight)]:
+            weights[word] = max(weights.get(word, 0.0), worth)
+    ranked = sorted(((worth, word) for word, worth in weights.items() if worth), reverse=True)
+    return {word: worth for worth, word in ranked[:_SHOWN_FOR]}
+
+
+def _note(asked: Sequence[Clue], matches: CallMatches, loosened: str | None) -> str | None:
     """What was tried other than the words as given, and what no call has: one short line, or nothing."""
-    terms = [clue.term for clue in clues(question)]
+    terms = [clue.term for clue in asked]
     told = []
     if loosened:
         told.append(f"No call has {shortened(loosened, 80)} word for word; searched for the words.")
     spelled = {at: one.spelled for at, one in enumerate(matches.readings) if one.spelled}
     for at, others in spelled.items():
         told.append(f"No call has {_quoted(terms[at])}; searched for {', '.join(others[:_NAMED])}.")
-    missing = [_quoted(terms[at]) for at in matches.missing if not terms[at].common and at not in spelled]
-    if missing and len(terms) <= _TOLD_FOR and not loosened and not question.natural:
-        told.append(f"No call has {', '.join(missing[:_NAMED])}.")
+    missing = [
+        terms[at]
+        for at in matches.missing
+        # Where a path is nowhere, it is told itself, not also its name.
+        if not (terms[at].common or at in spelled or asked[at].widens)
+        and (terms[at].text.isalpha() or len(terms) <= _TYPED)
+        and not (loosened and terms[at].required)
+    ]
+    if missing:
+        said = sorted(missing, key=lambda term: not term.text.isalpha())[:_NAMED]
+        told.append(f"No call has {', '.join(map(_quoted, said))}.")
     return " ".join(told) or None
 
 

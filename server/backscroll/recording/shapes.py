@@ -134,7 +134,8 @@ def _messages_of(item: Mapping[str, Any], where: str) -> Iterator[NewMessage]:
         tool_calls=tuple(content.calls),
         tool_call_id=maybe_text(item.get("tool_call_id")) if role == "tool" else None,
         tool_name=maybe_text(item.get("tool_name") or item.get("name")) if role == "tool" else None,
-        is_error=role == "tool" and bool(item.get("is_error") or item.get("tool_call_error")),
+        is_error=role == "tool"
+        and bool(item.get("is_error") or item.get("tool_call_error") or item.get("status") == "error"),
         duration_ms=_duration(item),
         payload=payload or None,
         **shared,

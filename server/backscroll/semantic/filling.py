@@ -12,6 +12,7 @@ from .embedding import Embedder
 
 if TYPE_CHECKING:
     from ..store.vectors import Unembedded
+    from .vectors import Floats
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,24 @@ RETRY_S, LONGEST_RETRY_S = 10.0, 600.0
 
 
 class Filling:
-    """One task; `wake` tells it of new messages. A failure is logged without text, and tried again later."""
+    """One task; `wake` tells it of new messages. A failure is logged without text, and tried again later.
 
-    def __init__(self, vectors: VectorStore, embedder: Callable[[], Awaitable[Embedder]]) -> None:
+    One that stays the same is logged once.
+    """
+
+    def __init__(
+        self,
+        vectors: VectorStore,
+        embedder: Callable[[], Awaitable[Embedder]],
+        *,
+        start_after_s: float = START_AFTER_S,
+        retry_s: float = RETRY_S,
+    ) -> None:
         self._vectors = vectors
         self._embedder = embedder
+        self._start_after_s = start_after_s
+        self._retry_s = retry_s
+        self._failure: str | None = None
         self._claimed: str | None = None
         self._news = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
@@ -58,23 +72,28 @@ class Filling:
             self._task = None
 
     async def _run(self) -> None:
-        await asyncio.sleep(START_AFTER_S)
-        retry_s = RETRY_S
+        await asyncio.sleep(self._start_after_s)
+        retry_s = self._retry_s
         while True:
             self._news.clear()
             try:
                 await self.fill(gently=True)
             except Exception as error:
                 # The outer edge of a background task: whatever it was, searching by words goes on.
-                told = str(error) if isinstance(error, BackscrollError) else type(error).__name__
-                logger.warning("vectors of messages could not be made, trying again in %.0f s: %s", retry_s, told)
+                self._tell(str(error) if isinstance(error, BackscrollError) else type(error).__name__)
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
                 continue
-            retry_s = RETRY_S
+            self._failure = None
+            retry_s = self._retry_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_S):
                     await self._news.wait()
+
+    def _tell(self, failure: str) -> None:
+        if failure != self._failure:
+            self._failure = failure
+            logger.warning("vectors of messages could not be made, trying again later: %s", failure)
 
     async def fill(self, *, gently: bool) -> None:
         """Until no message lacks its vector. `gently` rests between steps, half of the time.
@@ -91,18 +110,22 @@ class Filling:
                     logger.info("another process makes the vectors of this database with another model")
                     return
                 started = asyncio.get_running_loop().time()
-                made = await asyncio.to_thread(_made, embedder, read)
+                made = await _made(embedder, read)
                 if not await self._vectors.save(read, made):
                     await asyncio.sleep(OVERTAKEN_S if gently else 0)
                 elif gently:
                     await asyncio.sleep(asyncio.get_running_loop().time() - started)
 
 
-def _made(embedder: Embedder, read: "Unembedded") -> Sequence[tuple[int, bytes]]:
-    from .vectors import packed  # noqa: PLC0415
-
+async def _made(embedder: Embedder, read: "Unembedded") -> Sequence[tuple[int, bytes]]:
     if not read.texts:
         return []
-    rows = embedder.embed([text for _, text in read.texts])
-    made = zip(read.texts, rows, packed(rows), strict=True)
-    return [(key, data) for (key, _), row, data in made if row.any()]
+    rows = await embedder.embed([text for _, text in read.texts])
+    return await asyncio.to_thread(_packed, [key for key, _ in read.texts], rows)
+
+
+def _packed(keys: Sequence[int], rows: "Floats") -> list[tuple[int, bytes]]:
+    """Those that say anything, by message key."""
+    from .vectors import packed  # noqa: PLC0415
+
+    return [(key, data) for key, row, data in zip(keys, rows, packed(rows), strict=True) if row.any()]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy import bitwise_count  # of numpy 2: an older one is told when this is imported, not amid a search
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
@@ -149,9 +150,9 @@ def _closest(words: Words, question: Words, limit: int) -> Positions:
     for start in range(0, count, _BLOCK):
         part = words[:, start : start + _BLOCK]
         total = distances[start : start + _BLOCK]
-        total[:] = np.bitwise_count(part[0] ^ question[0])
+        total[:] = bitwise_count(part[0] ^ question[0])
         for word in range(1, words.shape[0]):
-            total += np.bitwise_count(part[word] ^ question[word])
+            total += bitwise_count(part[word] ^ question[word])
         seen += np.bincount(total, minlength=seen.shape[0])
     # Few distances are possible, so counting them is faster than sorting. All that share the last one
     # come along: none of them is nearer than another.
@@ -178,7 +179,7 @@ def _counted(words: Words, mask: Words) -> NDArray[np.uint16]:
     """How many bits of the mask each column has."""
     total = np.zeros(words.shape[1], np.uint16)
     for word, wanted in zip(words, mask, strict=True):
-        total += np.bitwise_count(word & wanted)
+        total += bitwise_count(word & wanted)
     return total
 
 

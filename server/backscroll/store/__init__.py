@@ -226,7 +226,7 @@ class Store(Protocol):
         """What each term says about a message that holds it: more, the fewer do; 0 where none does."""
         ...
 
-    async def found(self, user_id: str, keys: Sequence[int]) -> list[FoundMessage]:
+    async def found(self, user_id: str, keys: Sequence[int], *, max_chars: int) -> list[FoundMessage]:
         """Messages by their keys, in that order; those that are gone or another user's are left out."""
         ...
 

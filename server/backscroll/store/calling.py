@@ -37,12 +37,14 @@ class CallsFound:
 class Clue:
     """A term that a call may be known by. `worth`: what it counts beside others that are as rare, 0 to 1.
 
-    One that `widens` is a part of the one before it, and is left out where that one is frequent.
+    One that `widens` is a part of the one before it, and is left out where that one is frequent. One that
+    `varies` differs from one time to the next: flags, paths, figures.
     """
 
     term: Term
     worth: float = 1.0
     widens: bool = False
+    varies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class CallSearch:
     """Calls that hold some of the clues, and all that are required. Filters narrow first.
 
     `readings` and `as_of` of the first page make later pages rank as it did. Of each line's outcomes the
-    newest `outcomes` are told.
+    newest `outcomes` are told. `every`: all calls are ranked and counted, however long that takes.
     """
 
     clues: tuple[Clue, ...]
@@ -76,6 +78,7 @@ class CallSearch:
     limit: int = 10
     outcomes: int = 5
     max_chars: int = 20_000
+    every: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Attempts:
 class CallMatches:
     """Best match first, in coarse tiers, newest first within each. `total` counts calls, not lines.
 
-    `capped`: there are more. `missing`: places of the clues that no call holds.
+    `capped`: there are more. `weights` are those of the clues; `missing`: places of the clues that no call holds.
     """
 
     session: Session | None
@@ -105,4 +108,5 @@ class CallMatches:
     capped: bool
     as_of: int
     readings: tuple[Reading, ...]
+    weights: tuple[float, ...] = ()
     missing: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ A contentless index forgets a row only when it is handed the same text again, to
 whatever changes here changes INDEX_VERSION, and the store rebuilds.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -44,7 +45,7 @@ _UNSPACED = re.compile(
 _FOLDABLE = re.compile(
     "[\u00aa\u00b2\u00b3\u00b9\u00ba\u00bc-\u00be\u00c6\u00d0\u00d8\u00de\u00df\u00e6\u00f0\u00f8\u00fe"
     "\u0110\u0111\u0126\u0127\u0131-\u0133\u013f-\u0142\u0149\u0152\u0153\u01c4-\u01cc\u01f1-\u01f3"
-    "\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u1e9e\u1f00-\u1fff\u2070-\u209c\u2100-\u217f\u2460-\u249b"
+    "\u0401\u0451\u0622-\u0626\u0386-\u0390\u03aa-\u03b0\u03ca-\u03ce\u1e9e\u1f00-\u1fff\u2070-\u209c\u2100-\u217f\u2460-\u249b"
     "\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\ufb00-\ufb06\ufb50-\ufdff\ufe70-\ufefc\uff10-\uff5a\U0001d400-\U0001d7ff]"
 )
 # What no decomposition of Unicode's takes apart.
@@ -73,10 +74,27 @@ class Scope(NamedTuple):
     tools: tuple[str, ...] = ()
 
 
-def entry(text: str, calls: Iterable[tuple[str, str | None]], scope: Scope) -> Entry:
-    """The index entry of a message: its text and its calls' names and arguments, reasoning left out."""
-    indexed = "\n".join([text, *(call_text(name, arguments) for name, arguments in calls)])
-    return Entry(indexed, " ".join(extra_forms(indexed)), " ".join(scope_tokens(scope)))
+def entry(text: str, calls: Iterable[tuple[str, str | None]], scope: Scope, speaker: str | None = None) -> Entry:
+    """The index entry of a message: its text and its calls' names and arguments, reasoning left out.
+
+    The name of who speaks, where the message tells one, is among the forms.
+    """
+    indexed = indexed_text(text, calls)
+    forms = " ".join([*extra_forms(indexed), *((speaker,) if speaker else ())])
+    return Entry(indexed, forms, " ".join(scope_tokens(scope)))
+
+
+def speaker_of(payload: str | None) -> str | None:
+    """The name that a message tells of who speaks, out of its payload."""
+    if payload is None or '"name"' not in payload:
+        return None
+    name = json.loads(payload).get("name")
+    return name if isinstance(name, str) else None
+
+
+def indexed_text(text: str, calls: Iterable[tuple[str, str | None]]) -> str:
+    """A message's text and its calls, as they are searched."""
+    return "\n".join([text, *(call_text(name, arguments) for name, arguments in calls)])
 
 
 def call_text(tool_name: str, arguments: str | None) -> str:
@@ -131,8 +149,8 @@ def _words_with(sign: re.Pattern[str], text: str) -> Iterator[str]:
 
 
 def _in_word(sign: str) -> bool:
-    # A loose accent does not end a word for the tokenizer.
-    return sign.isalnum() or combining(sign) != 0
+    # A loose accent does not end a word for the tokenizer; what joins the parts of a name does, but the name is one.
+    return sign.isalnum() or sign in "_-./:" or combining(sign) != 0
 
 
 def query_forms(word: str) -> list[str]:
@@ -222,6 +240,10 @@ def scope_tokens(scope: Scope) -> Iterator[str]:
 
 def user_token(user_key: int) -> str:
     return f"xu{user_key}"
+
+
+def is_user_token(token: str) -> bool:
+    return token.startswith("xu")
 
 
 def session_token(session_key: int) -> str:

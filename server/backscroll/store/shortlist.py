@@ -103,9 +103,18 @@ def best(terms: Mapping[int, int], near: Mapping[int, int], scale: Scale) -> Ite
 
 
 def shortlist(
-    places: Sequence[Place], scale: Scale, pool: int, *, beside: bool, similar: Sequence[Place] = ()
+    places: Sequence[Place],
+    scale: Scale,
+    pool: int,
+    *,
+    beside: bool,
+    similar: Sequence[Place] = (),
+    shown: frozenset[int] = frozenset(),
 ) -> list[Listed]:
-    """The likeliest `pool` of the places and, if asked for, of the places beside the best of them; and the similar."""
+    """The likeliest `pool` of the places and, if asked for, of the places beside the best of them; and the similar.
+
+    What was `shown` is not listed again, but lends its neighbours and its terms as before.
+    """
     sessions: dict[int, dict[int, Match]] = defaultdict(dict)
     for place in places:
         sessions[place.session_key][place.seq] = place.match
@@ -119,7 +128,11 @@ def shortlist(
             if seq > 0 and seq not in sessions[one.place.session_key]
         }
         listed = sorted([*listed, *(_listed(place, grounds, scale) for place in lent.values())], key=_likeliest)
-    chosen = {(one.place.session_key, one.place.seq): one for one in listed[:pool]}
+    fresh = [one for one in listed if one.place.match.key not in shown]
+    # Neighbours may turn out to be shown or forbidden by a filter: matches keep a third of the room.
+    lent_out = [one for one in fresh if not one.place.match.key][: pool * 2 // 3]
+    matches = [one for one in fresh if one.place.match.key][: pool - len(lent_out)]
+    chosen = {(one.place.session_key, one.place.seq): one for one in sorted([*matches, *lent_out], key=_likeliest)}
     for place in similar:
         chosen.setdefault((place.session_key, place.seq), _listed(place, grounds, scale))
     return list(chosen.values())

@@ -106,6 +106,8 @@ class SessionFilter:
     source: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    overlapping: bool = False
+    """Sessions that had begun by `until`, whenever they ended; else those whose newest message is before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,10 @@ class SqliteStore:
         return self._database.path
 
     async def close(self) -> None:
-        await self._index.close()
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     # Writing
 
@@ -296,8 +298,8 @@ class SqliteStore:
     async def weights(self, user_id: str, search: Search) -> tuple[float, ...]:
         return await self._database.read(lambda db: searching.weights(db, user_id, search, self._frequencies))
 
-    async def found(self, user_id: str, keys: Sequence[int]) -> list[FoundMessage]:
-        return await self._database.read(lambda db: searching.found(db, user_id, keys))
+    async def found(self, user_id: str, keys: Sequence[int], *, max_chars: int) -> list[FoundMessage]:
+        return await self._database.read(lambda db: searching.found(db, user_id, keys, max_chars))
 
     async def summary(self, user_id: str, session: str) -> Summary | None:
         return await self._database.read(lambda db: sessions.summary(db, user_id, session))

@@ -6,21 +6,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...text import canonical_json
-from .. import Attempts, CallMatches, CallSearch, Reading, Search
+from .. import Attempts, CallMatches, CallSearch, Clue, Reading, Search
 from ..indexing import tool_token
 from ..shortlist import Scale, weight
 from .calls import Filters, calls_by_key, filters
-from .holding import OWN_CHARS, Call, Found, Looking, Postings, holding, newest
+from .holding import OWN_CHARS, RANKED, Call, Found, Looking, Postings, holding, newest
 from .matching import Frequencies, Wanted, expression, with_near
-from .rows import find_session, find_user
+from .rows import NEWEST, find_session, find_user
 from .scoping import scope_of
 
 _TYPED = 8
 """More terms than this were pasted, not typed: then no word of them is looked for in near spellings."""
 
 
-_POSTINGS, _GATHERED, _FEW = 400, 3_000, 100
-"""Messages that are read for a term at most, for all terms together, and for a term at least."""
+_POSTINGS = 400
+"""Messages that are read for a term at most: four for each call that is ranked, since talk holds it too."""
+
+_GATHERED = 3_000
+"""Messages that are read for all terms together: of what was pasted, which has many, each is read less far."""
+
+_FEW = 100
+"""Messages that are read for a term at least, however many there are: a rare one is read whole even so."""
+
+_HALF = 0.5
+"""A call is told that holds more than half of what the best one holds, by number and by weight: either of all
+terms, or of those that stay the same from one time to the next."""
+
+_SLIGHT = 0.5
+"""Terms that count less than this, figures and single letters, lead to no call by themselves."""
 
 
 def find_calls(db: sqlite3.Connection, user_id: str, wanted: CallSearch, frequencies: Frequencies) -> CallMatches:
@@ -44,18 +57,40 @@ def find_calls(db: sqlite3.Connection, user_id: str, wanted: CallSearch, frequen
     # Terms by themselves are found sooner without the tool's token: it is asked for where they are frequent.
     tools = () if wanted.tool_name is None else (tool_token(wanted.tool_name),)
     told = filters(db, user_key, session, wanted.tool_name, wanted.status)
-    looking = Looking(db, asked, postings, near, Scale(weights), required, (*scope.tokens, *tools), told, as_of)
+    ranked = NEWEST if wanted.every else RANKED
+    looking = Looking(db, asked, postings, near, Scale(weights), required, (*scope.tokens, *tools), told, as_of, ranked)
     found = holding(looking)
-    lines = _lines(looking, found.calls, wanted)
+    alike = _worth_telling(looking, [*_folded(looking, found.calls)], wanted.clues)
+    lines = _lines(looking, alike, wanted)
     return CallMatches(
         value,
         tuple(_told(db, lines, looking.filters, wanted)),
-        len(found.calls),
+        sum(map(len, alike)),
         found.partial,
         as_of,
         readings,
+        tuple(weights),
         tuple(_missing(found, readings)),
     )
+
+
+def _worth_telling(looking: Looking, alike: Sequence[list[Call]], clues: Sequence[Clue]) -> list[list[Call]]:
+    """Of groups of identical calls those with one that holds enough beside the best of all: see _HALF and _SLIGHT."""
+    whole = (1 << len(clues)) - 1
+    steady = sum(1 << at for at, clue in enumerate(clues) if not clue.varies)
+    telling = sum(1 << at for at, clue in enumerate(clues) if clue.worth >= _SLIGHT) or whole
+    counted = Scale([clue.worth for clue in clues])
+    some = [call for calls in alike for call in calls if (call.terms | call.near) & telling]
+    if not some:
+        return []
+    best = max(some, key=looking.rank)
+
+    def enough(call: Call, among: int) -> bool:
+        held, most = (call.terms | call.near) & among, (best.terms | best.near) & among
+        return all(scale.share(held) > _HALF * scale.share(most) for scale in (counted, looking.scale))
+
+    kept = {call.key for call in some if call is best or enough(call, whole) or enough(call, steady)}
+    return [calls for calls in alike if any(call.key in kept for call in calls)]
 
 
 def _look_up(
@@ -71,7 +106,7 @@ def _look_up(
     clues = wanted.clues
     # A cursor of another version of this program may hold others.
     readings = wanted.readings if len(wanted.readings or ()) == len(clues) else None
-    most = min(_POSTINGS, max(_GATHERED // max(len(clues), 1), _FEW))
+    most = NEWEST if wanted.every else min(_POSTINGS, max(_GATHERED // max(len(clues), 1), _FEW))
     meant = [clue for clue in clues if not clue.term.common] or clues
     for at, clue in enumerate(clues):
         reading = None if readings is None else readings[at]
@@ -124,13 +159,13 @@ class _Line:
     calls: Sequence[Call]
 
 
-def _lines(looking: Looking, calls: Sequence[Call], wanted: CallSearch) -> list[_Line]:
+def _lines(looking: Looking, alike: Iterable[list[Call]], wanted: CallSearch) -> list[_Line]:
     """The lines from where the page begins, best first. A line stands where the best of its calls does."""
     lines = []
-    for alike in _folded(looking.db, calls):
-        position, at = max((looking.rank(call), at) for at, call in enumerate(alike))
+    for calls in alike:
+        position, at = max((looking.rank(call), at) for at, call in enumerate(calls))
         if wanted.after is None or position < wanted.after:
-            lines.append(_Line(alike[at], position, sorted(alike, key=_newest_first)))
+            lines.append(_Line(calls[at], position, sorted(calls, key=_newest_first)))
     return sorted(lines, key=lambda line: line.position, reverse=True)[: wanted.limit]
 
 
@@ -138,7 +173,7 @@ def _newest_first(call: Call) -> tuple[int, int]:
     return -call.called_at, -call.key
 
 
-def _folded(db: sqlite3.Connection, calls: Iterable[Call]) -> Iterator[list[Call]]:
+def _folded(looking: Looking, calls: Iterable[Call]) -> Iterator[list[Call]]:
     """Calls of the same tool with the same arguments: as values where they are JSON, long ones to the letter.
 
     Arguments that were not stored are not known to be the same.
@@ -153,15 +188,18 @@ def _folded(db: sqlite3.Connection, calls: Iterable[Call]) -> Iterator[list[Call
             alike[call.tool_name, call.arguments, call.chars].append(call)
     for same in alike.values():
         if len(same) > 1 and same[0].chars > OWN_CHARS:
-            yield from _same_to_the_letter(db, same)
+            yield from _same_to_the_letter(looking, same)
         else:
             yield same
 
 
-def _same_to_the_letter(db: sqlite3.Connection, calls: Iterable[Call]) -> Iterator[list[Call]]:
+def _same_to_the_letter(looking: Looking, calls: Iterable[Call]) -> Iterator[list[Call]]:
     alike: dict[str, list[Call]] = defaultdict(list)
     for call in calls:
-        (text,) = db.execute("SELECT arguments FROM tool_calls WHERE call_key = ?", (call.key,)).fetchone()
+        (text,) = looking.db.execute(
+            "SELECT arguments FROM tool_calls WHERE user_key = ? AND call_key = ?",
+            (looking.filters.values["user"], call.key),
+        ).fetchone()
         alike[text].append(call)
     yield from alike.values()
 

@@ -24,7 +24,8 @@ from .rows import (
 
 _COLUMNS = (
     "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "
-    "length(c.arguments), substr(f.text, 1, :chars), {status}, c.duration_ms, r.run_id, r.agent, coalesce(m.seq, f.seq)"
+    "length(c.arguments), substr(f.text, 1, :chars), length(f.text), {status}, c.duration_ms, r.run_id, r.agent, "
+    "coalesce(m.seq, f.seq)"
 ).format
 _TABLES = (
     "tool_calls AS c JOIN sessions AS s ON s.session_key = c.session_key JOIN runs AS r ON r.run_key = c.run_key "
@@ -46,7 +47,10 @@ class Filters(NamedTuple):
 
 
 def _call(row: Sequence[Any]) -> ToolCall:
-    _, called_at, number, call_id, name, arguments, chars, result, status, duration_ms, run_id, agent, seq = row
+    (
+        _, called_at, number, call_id, name, arguments, chars, result, result_chars, status, duration_ms, run_id, agent,
+        seq,
+    ) = row  # fmt: skip
     return ToolCall(
         tool_call_id=call_id,
         tool_name=name,
@@ -62,6 +66,7 @@ def _call(row: Sequence[Any]) -> ToolCall:
         duration_ms=duration_ms,
         arguments_text=arguments or "",
         arguments_chars=chars or 0,
+        result_chars=result_chars or 0,
     )
 
 

@@ -39,6 +39,9 @@ _DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_CON
 index_errors = _IndexErrors(*_DAMAGE, sqlite3.SQLITE_CORRUPT)
 """Around statements on the index and its vocabulary alone."""
 
+# FTS5 also writes what it holds amid statements on other tables. The constraints of those have finer codes.
+_OF_INDEX = (sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_CONSTRAINT)
+
 commit_errors = _IndexErrors(*_DAMAGE)
 """Around COMMIT, where FTS5 writes; none of our constraints is deferred to it."""
 
@@ -53,7 +56,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         primary = None if code is None else code & 0xFF
         if primary in _BUSY:
             raise StoreBusy("Another process holds the database. Nothing was changed; try again.") from error
-        if code == sqlite3.SQLITE_CORRUPT_VTAB:
+        if code in _OF_INDEX:
             raise IndexDamaged from error
         if primary in _WORDS:
             raise StoreUnusable(f"{path} {_WORDS[primary]}") from error

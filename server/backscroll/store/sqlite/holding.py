@@ -18,6 +18,7 @@ from ..indexing import Entry, call_text, extra_forms
 from ..shortlist import Match, Scale
 from . import index
 from .calls import Filters
+from .errors import index_errors
 from .matching import Wanted, ask
 
 TIERS = 10
@@ -66,15 +67,17 @@ class Looking:
     scope: Sequence[str]
     filters: Filters
     as_of: int
+    ranked: int = RANKED
 
     def among(self, terms: str, keys: Iterable[int]) -> set[int]:
-        """Those of the messages that match."""
-        rows = self.db.execute(
-            "SELECT rowid FROM search_index WHERE search_index MATCH ? "
-            "AND rowid IN (SELECT value FROM json_each(?)) AND rowid <= ?",
-            (ask((), terms), json.dumps(list(keys)), self.as_of),
-        )
-        return {key for (key,) in rows}
+        """Those of the messages that match. Their keys come from calls that the user's filters let in."""
+        with index_errors:
+            rows = self.db.execute(
+                "SELECT rowid FROM search_index WHERE search_index MATCH ? "
+                "AND rowid IN (SELECT value FROM json_each(?)) AND rowid <= ?",
+                (ask((), terms), json.dumps(list(keys)), self.as_of),
+            )
+            return {key for (key,) in rows}
 
     def share(self, terms: int, near: int) -> float:
         return self.scale.own(Match(0, terms, near)) if near else self.scale.share(terms)
@@ -86,11 +89,12 @@ class Looking:
 
 def newest(db: sqlite3.Connection, scope: Sequence[str], terms: str, most: int, upto: int) -> Postings:
     """Up to `most` messages, of those with keys up to `upto`."""
-    rows = db.execute(
-        "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
-        (ask(scope, terms), upto, most + 1),
-    )
-    keys = [key for (key,) in rows]
+    with index_errors:
+        rows = db.execute(
+            "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
+            (ask(scope, terms), upto, most + 1),
+        )
+        keys = [key for (key,) in rows]
     return Postings(keys[:most], len(keys) <= most)
 
 
@@ -173,7 +177,7 @@ class _Finding:
         """The newest messages that hold several of the frequent terms, all of them first, where no rare ones decide."""
         looking, several = self._looking, min(len(frequent), _TOGETHER)
         rare = [postings for postings in looking.postings.values() if postings.whole]
-        if sum(len(postings.keys) for postings in rare) >= RANKED:
+        if sum(len(postings.keys) for postings in rare) >= looking.ranked:
             return
         while several > 1:
             some = frequent[:several]
@@ -208,7 +212,7 @@ class _Finding:
         messages = [key for _, key in sorted(ranked, reverse=True)]
         calls: list[Call] = []
         for start in range(0, len(messages), _LOOKED_UP):
-            if len(calls) >= RANKED:
+            if len(calls) >= looking.ranked:
                 self._leave_out()
                 break
             calls += self._new_calls(messages[start : start + _LOOKED_UP])
@@ -233,7 +237,7 @@ class _Finding:
         looking, into = self._looking, self._into
         calls.sort(key=looking.rank, reverse=True)
         for start in range(0, len(calls), _AT_ONCE):
-            if len(into.calls) >= RANKED:
+            if len(into.calls) >= looking.ranked:
                 self._leave_out()
                 return
             some = calls[start : start + _AT_ONCE]

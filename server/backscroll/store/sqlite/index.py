@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from ..indexing import INDEX_VERSION, TOKENIZER, Entry, Scope, entry
+from ..indexing import INDEX_VERSION, TOKENIZER, Entry, Scope, entry, speaker_of
 from .errors import index_errors
 
 NAME = "search_index"
@@ -26,7 +26,8 @@ AVERAGES, STRUCTURE = 1, 10
 """Ids of the two rows of an index's `data` that are no page of a segment."""
 
 _ROWS = """
-    SELECT m.message_key, m.text, m.role, m.tool_name, s.user_key, s.session_key, s.source, s.project, r.agent
+    SELECT m.message_key, m.text, m.role, m.tool_name, s.user_key, s.session_key, s.source, s.project, r.agent,
+        m.payload
     FROM messages AS m
     JOIN sessions AS s ON s.session_key = m.session_key
     JOIN runs AS r ON r.run_key = m.run_key
@@ -142,7 +143,8 @@ def segments(db: sqlite3.Connection, name: str = NAME) -> int:
     try:
         # Four bytes, then the number of levels and that of segments.
         _, found, *_ = [*_varints(_record(db, name, STRUCTURE)[4:]), 0, 0]
-    except sqlite3.OperationalError:
+    except sqlite3.DatabaseError:
+        # Asked after COMMIT: what was written is written.
         return 0
     return found
 
@@ -185,7 +187,7 @@ def entry_of_message(db: sqlite3.Connection, message_key: int) -> Indexed:
 
 
 def _entries(db: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Generator[Indexed, None, None]:
-    for key, text, role, tool_name, user_key, session_key, source, project, agent in db.execute(
+    for key, text, role, tool_name, user_key, session_key, source, project, agent, payload in db.execute(
         f"{_ROWS} {where} ORDER BY m.message_key", values
     ):
         calls: list[tuple[str, str | None]] = []
@@ -195,4 +197,4 @@ def _entries(db: sqlite3.Connection, where: str, values: tuple[int, ...]) -> Gen
             ).fetchall()
         tools = tuple(name for name, _ in calls) if tool_name is None else (tool_name,)
         scope = Scope(user_key, session_key, source, role, project, agent, tools)
-        yield Indexed(key, entry(text, calls, scope))
+        yield Indexed(key, entry(text, calls, scope, speaker_of(payload)))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ...errors import Conflict
 from .. import PreparedMedia, PreparedMessage, PreparedRun
 from ..arrangement import arranged
-from ..indexing import Scope, entry
+from ..indexing import Scope, entry, speaker_of
 from . import index
 from .rows import SessionRow, dump, to_ms
 
@@ -160,10 +160,13 @@ class Intake:
         key, *told, media = found
         if told == [message.reasoning or None, message.payload] and media == len(message.media):
             return
+        # The payload may name who speaks, which the index holds.
+        index.remove(self.db, [index.entry_of_message(self.db, key)])
         self.db.execute(
             "UPDATE messages SET reasoning = ?, payload = ? WHERE message_key = ?",
             (message.reasoning or None, message.payload, key),
         )
+        index.add_again(self.db, [index.entry_of_message(self.db, key)])
         for ordinal, one in enumerate(message.media[media:], start=media):
             self._insert_media(key, ordinal, one)
         self.tally.recorded += 1
@@ -279,7 +282,7 @@ class Intake:
             return
         calls = [(call.tool_name, call.arguments) for call in message.tool_calls]
         tools = tuple(name for name, _ in calls) if tool_name is None else (tool_name,)
-        self._index(key, message.role, message.text, calls, tools)
+        self._index(key, message.role, message.text, calls, tools, speaker_of(message.payload))
         tally.recorded += 1
         tally.newest_at = max(tally.newest_at, at)
         if message.role == "user" and tally.opening is None and message.text.strip():
@@ -292,6 +295,7 @@ class Intake:
         text: str,
         calls: list[tuple[str, str]] | list[tuple[str, None]],
         tools: tuple[str, ...],
+        speaker: str | None = None,
     ) -> None:
         session = self.session
         scope = Scope(
@@ -303,7 +307,7 @@ class Intake:
             self.row.agent,
             tools,
         )
-        index.add(self.db, key, entry(text, calls, scope))
+        index.add(self.db, key, entry(text, calls, scope, speaker))
 
     def _time_of(self, message: PreparedMessage) -> int:
         """The message's own time, else the run's: what was asked at its start, what was answered at its end."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 from ...errors import IndexDamaged, StoreBusy, StoreError
 from . import index, rebuilding
 from .database import Database
+from .errors import sqlite_errors
 from .lock import TURN_S, FileLock
 
 T = TypeVar("T")
@@ -53,7 +54,8 @@ class IndexKeeper:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lock = FileLock(database.path.with_name(f"{database.path.name}.rebuild.lock"))
+        self._lock_path = database.path.with_name(f"{database.path.name}.rebuild.lock")
+        self._lock = FileLock(self._lock_path)
         self._background: asyncio.Task[None] | None = None
         self._at_work = False
 
@@ -64,10 +66,12 @@ class IndexKeeper:
 
     async def close(self) -> None:
         if self._background is not None:
-            if self._at_work:
-                await asyncio.wait([self._background], timeout=GRACE_SECONDS)
-            self._background.cancel()
-            await asyncio.gather(self._background, return_exceptions=True)
+            try:
+                if self._at_work:
+                    await asyncio.wait([self._background], timeout=GRACE_SECONDS)
+            finally:
+                self._background.cancel()
+                await asyncio.gather(self._background, return_exceptions=True)
 
     async def write(self, work: Callable[[sqlite3.Connection], T], *, repeatable: bool = True) -> T:
         """A write transaction that changes the index too. Where that is damaged, it is done again without it.
@@ -87,7 +91,8 @@ class IndexKeeper:
     async def rebuild(self, told: Told | None = None, *, always: bool = True) -> int:
         """Make the index anew, or go on with what was begun; return how many messages it holds.
 
-        Unless `always`, only where something is to be done. Raises StoreBusy; what was done until then stays.
+        Unless `always`, only where something is to be done. Raises StoreBusy, StoreUnusable; what was done until
+        then stays.
         """
         with ExitStack() as held:
             while not self._took_lock(held):
@@ -137,7 +142,8 @@ class IndexKeeper:
 
     def _took_lock(self, held: ExitStack) -> bool:
         try:
-            held.enter_context(self._lock.held(0.0))
+            with sqlite_errors(self._lock_path):
+                held.enter_context(self._lock.held(0.0))
         except StoreBusy:
             return False
         return True

@@ -8,7 +8,8 @@ from itertools import pairwise
 from string import ascii_lowercase, digits
 
 from .. import Term
-from ..indexing import bigrams, unspaced_runs, without_unspaced
+from ..indexing import bigrams, folded, indexed_text, is_user_token, unspaced_runs, without_unspaced
+from .errors import index_errors
 from .rows import NEWEST
 
 COMMON_FROM = 20_000
@@ -24,6 +25,10 @@ _MENDED = 6
 """Words of one term that are looked for by other spellings, and terms of one query: what was pasted is no slip."""
 
 # A loose accent belongs to its letter, for the tokenizer too.
+_LOOKED_AT = 3
+_READ = 20_000
+"""Messages, and signs of each, that are read to see whether a near spelling is a word that was said."""
+
 _WORD = re.compile(r"\w[\w\u0300-\u036f]*")
 
 
@@ -65,7 +70,8 @@ def ask(scope: Sequence[str], terms: str) -> str:
 def count(db: sqlite3.Connection, match: str, most: int, upto: int = NEWEST) -> int:
     """How many messages up to this key match, counted up to `most`: 60 ns each."""
     counted = "SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ? AND rowid <= ? LIMIT ?)"
-    return int(db.execute(counted, (match, upto, most)).fetchone()[0])
+    with index_errors:
+        return int(db.execute(counted, (match, upto, most)).fetchone()[0])
 
 
 class Frequencies:
@@ -122,7 +128,14 @@ def mended(db: sqlite3.Connection, text: str, scope: Sequence[str], as_of: int) 
             spelled.extend(edited)
         else:
             return None
-    return (" AND ".join(parts), tuple(spelled)) if parts else None
+    if not parts:
+        return None
+    together = " AND ".join(parts)
+    if len(parts) == 1 or count(db, ask(scope, together), 1, as_of):
+        return together, tuple(spelled)
+    # Better the words that are there than a guess at all of them.
+    there = [word for word in words if f'"{word}"' in parts]
+    return (" OR ".join(f'"{word}"' for word in there), tuple(there)) if there else None
 
 
 def one_edit_off(db: sqlite3.Connection, word: str, scope: Sequence[str], as_of: int) -> tuple[str, ...]:
@@ -132,7 +145,28 @@ def one_edit_off(db: sqlite3.Connection, word: str, scope: Sequence[str], as_of:
     """
     if not 4 <= len(word) <= 24:
         return ()
-    return tuple(one for one in _edits(word.lower()) if count(db, ask(scope, f'"{one}"'), 1, as_of))
+    return tuple(one for one in _edits(word.lower()) if _is_said(db, one, scope, as_of))
+
+
+def _is_said(db: sqlite3.Connection, word: str, scope: Sequence[str], as_of: int) -> bool:
+    """Whether a message has the word itself: the index has it without its ending, as it has words of other endings."""
+    with index_errors:
+        rows = db.execute(
+            "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
+            (ask(scope, f'"{word}"'), as_of, _LOOKED_AT),
+        ).fetchall()
+    begins = re.compile(rf"(?<![^\W_]){re.escape(folded(word))}")
+    return any(begins.search(_text_of(db, key)) for (key,) in rows)
+
+
+def _text_of(db: sqlite3.Connection, message_key: int) -> str:
+    """The beginning of a message and of its calls, in plain small letters."""
+    row = db.execute("SELECT substr(text, 1, ?) FROM messages WHERE message_key = ?", (_READ, message_key)).fetchone()
+    calls = db.execute(
+        "SELECT tool_name, substr(arguments, 1, ?) FROM tool_calls WHERE message_key = ?", (_READ, message_key)
+    )
+    # The index may name a message that is gone, while a new one is made.
+    return folded(indexed_text(row[0], calls)) if row else ""
 
 
 def _edits(word: str) -> Iterable[str]:
@@ -189,10 +223,17 @@ def _one_asked(
     within = frequency
     if frequency and (scope or frequency < _RARE):
         within = count(db, ask(scope, exact), _RARE, as_of)
+    if not within and frequency and count(db, ask(_of_user(scope), exact), 1, as_of):
+        # No slip: the user's messages have it, though none within the filters.
+        return Wanted(exact, None, 0)
     if term.literal or not (within or mend):
         return Wanted(exact, None, frequency if within else 0)
     asked = with_near(db, term, Wanted(exact, None, within), scope, frequencies, as_of)
     return replace(asked, frequency=frequency) if within else asked
+
+
+def _of_user(scope: Sequence[str]) -> Sequence[str]:
+    return [token for token in scope if is_user_token(token)]
 
 
 def with_near(

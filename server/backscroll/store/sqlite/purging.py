@@ -38,9 +38,10 @@ def _is_term(db: sqlite3.Connection, word: str) -> bool:
 
 
 def _documents(db: sqlite3.Connection, match: str) -> int:
-    (count,) = db.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ? LIMIT 100)", (match,)
-    ).fetchone()
+    with index_errors:
+        (count,) = db.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM search_index WHERE search_index MATCH ? LIMIT 100)", (match,)
+        ).fetchone()
     return int(count)
 
 

@@ -12,11 +12,12 @@ from itertools import islice
 from typing import Any
 
 from .. import Candidate, FoundMessage, Search, SearchResult, Term, Turn
-from ..indexing import call_text
+from ..indexing import indexed_text
 from ..shortlist import PLACES, Listed, Match, Place, Scale, best, shortlist, weight
+from .errors import index_errors
 from .matching import Frequencies, Wanted, ask, asked_of
 from .messages import MESSAGE_COLUMNS, message_of
-from .rows import WHOLE, find_session, find_user, from_ms, unpack_id
+from .rows import find_session, find_user, from_ms, unpack_id
 from .scoping import Scope, scope_of
 
 COUNT_CAP = 1_000
@@ -52,7 +53,8 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Fr
     gathered = _Gathering(db, wanted.terms, asked, scope, as_of).gathered()
     ranked = best(gathered.terms, gathered.near, scale)
     places, more = _places(db, ranked, scope, wanted.shown)
-    listed = shortlist(places, scale, wanted.pool, beside=wanted.beside, similar=_similar(db, wanted, places, scope))
+    similar = _similar(db, wanted, places, scope)
+    listed = shortlist(places, scale, wanted.pool, beside=wanted.beside, similar=similar, shown=wanted.shown)
     total = len(gathered.terms)
     return SearchResult(
         value,
@@ -62,7 +64,9 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Fr
         as_of,
         tuple(scale.weights),
         {at: one.spelled for at, one in enumerate(asked) if one.spelled},
-        more or sum(bool(one.place.match.key) for one in listed) < len(places),
+        more
+        or sum(bool(one.place.match.key) for one in listed)
+        < sum(place.match.key not in wanted.shown for place in places),
     )
 
 
@@ -82,7 +86,7 @@ def _documents(db: sqlite3.Connection) -> int:
     return int(newest)
 
 
-def found(db: sqlite3.Connection, user_id: str, keys: Sequence[int]) -> list[FoundMessage]:
+def found(db: sqlite3.Connection, user_id: str, keys: Sequence[int], max_chars: int) -> list[FoundMessage]:
     """Messages of the user by their keys, in that order; those that are gone are left out."""
     user_key = find_user(db, user_id)
     rows = [
@@ -90,12 +94,12 @@ def found(db: sqlite3.Connection, user_id: str, keys: Sequence[int]) -> list[Fou
             f"SELECT {MESSAGE_COLUMNS}, s.number, s.session_id FROM messages AS m "
             "JOIN runs AS r ON r.run_key = m.run_key JOIN sessions AS s ON s.session_key = m.session_key "
             "WHERE m.message_key = :key AND s.user_key = :user",
-            {"key": key, "user": user_key, "chars": WHOLE},
+            {"key": key, "user": user_key, "chars": max_chars},
         ).fetchone()
         for key in keys
     ]
     return [
-        FoundMessage(row[0], unpack_id(row[-1]), message_of(db, row[:-2], row[-2], WHOLE))
+        FoundMessage(row[0], unpack_id(row[-1]), message_of(db, row[:-2], row[-2], max_chars))
         for row in rows
         if row is not None
     ]
@@ -181,18 +185,19 @@ class _Gathering:
     def _read(self, terms: str, most: int) -> list[int]:
         """Keys of the newest that match. What only rows tell narrows here too, before the cut."""
         inside = " AND ".join(["", *self._scope.clauses])
-        rows = self._db.execute(
-            "SELECT i.rowid FROM search_index AS i "
-            + ("CROSS JOIN messages AS m ON m.message_key = i.rowid " if inside else "")
-            + f"WHERE i.search_index MATCH :match AND i.rowid <= :as_of {inside} ORDER BY i.rowid DESC LIMIT :most",
-            {
-                "match": ask(self._scope.tokens, terms),
-                "as_of": self._as_of,
-                "most": most,
-                **self._scope.values,
-            },
-        )
-        return [key for (key,) in rows]
+        with index_errors:
+            rows = self._db.execute(
+                "SELECT i.rowid FROM search_index AS i "
+                + ("CROSS JOIN messages AS m ON m.message_key = i.rowid " if inside else "")
+                + f"WHERE i.search_index MATCH :match AND i.rowid <= :as_of {inside} ORDER BY i.rowid DESC LIMIT :most",
+                {
+                    "match": ask(self._scope.tokens, terms),
+                    "as_of": self._as_of,
+                    "most": most,
+                    **self._scope.values,
+                },
+            )
+            return [key for (key,) in rows]
 
     def _note(self, at: int, keys: Iterable[int]) -> None:
         bit, terms = 1 << at, self._into.terms
@@ -219,14 +224,19 @@ class _Gathering:
 def _places(
     db: sqlite3.Connection, ranked: Iterator[Match], scope: Scope, shown: frozenset[int]
 ) -> tuple[list[Place], bool]:
-    """The best matches that the rows confirm and that were not shown before, and whether there are more."""
+    """The best matches that the rows confirm, and whether there are more than these.
+
+    What was shown before does not count, but it stays: it is what others stand beside.
+    """
     places: list[Place] = []
+    fresh = 0
     while some := {match.key: match for match in islice(ranked, _LOOKED_UP)}:
         rows = _rows(db, list(some), scope)
-        places += [Place(*rows[key], match) for key, match in some.items() if key in rows and key not in shown]
-        if len(places) >= PLACES:
+        places += [Place(*rows[key], match) for key, match in some.items() if key in rows]
+        fresh += sum(key in rows and key not in shown for key in some)
+        if fresh >= PLACES:
             break
-    return places[:PLACES], len(places) > PLACES or next(ranked, None) is not None
+    return places, next(ranked, None) is not None
 
 
 def _rows(db: sqlite3.Connection, keys: list[int], scope: Scope) -> dict[int, tuple[int, int]]:
@@ -247,7 +257,8 @@ def _similar(db: sqlite3.Connection, wanted: Search, places: Sequence[Place], sc
     if scope.tokens and others:
         within = "SELECT 1 FROM search_index WHERE search_index MATCH ? AND rowid = ?"
         tokens = f"scope : ({' AND '.join(scope.tokens)})"
-        others = [key for key in others if db.execute(within, (tokens, key)).fetchone()]
+        with index_errors:
+            others = [key for key in others if db.execute(within, (tokens, key)).fetchone()]
     return [Place(*place, Match(0, 0)) for place in _rows(db, others, scope).values()] if others else []
 
 
@@ -262,7 +273,7 @@ _TURNS = """
     CROSS JOIN messages AS m ON m.session_key = p.value ->> 0 AND m.seq = p.value ->> 1
     CROSS JOIN runs AS r ON r.run_key = m.run_key
     CROSS JOIN sessions AS s ON s.session_key = m.session_key
-    WHERE m.from_history = 0 AND m.message_key <= :as_of
+    WHERE m.from_history = 0 AND m.message_key <= :as_of AND s.user_key = :user
 """
 
 
@@ -280,7 +291,13 @@ def _candidates(
 ) -> Iterator[Candidate]:
     spots = {(one.place.session_key, one.place.seq) for one in listed}
     spots |= {(session_key, seq - 1) for session_key, seq in spots}
-    values = {"places": json.dumps(sorted(spots)), "chars": TURN_CHARS, "as_of": as_of, **scope.values}
+    values = {
+        "places": json.dumps(sorted(spots)),
+        "chars": TURN_CHARS,
+        "as_of": as_of,
+        "user": scope.user_key,
+        **scope.values,
+    }
     statement = _TURNS.format(inside=" AND ".join(scope.clauses) or "TRUE")
     rows = {(row[1], row[2]): _row(row) for row in db.execute(statement, values)}
     for one in listed:
@@ -306,8 +323,8 @@ def _row(row: Sequence[Any]) -> _Row:
     inside, _, seq, number, key, role, text, chars, created_at, name, agent, tool_name, calls = row
     told = [] if calls is None else json.loads(calls)
     if told:
-        arguments = "\n".join(call_text(tool, arguments) for tool, arguments in told)
-        text, chars = f"{text}\n{arguments}".strip(), chars + len(arguments)
+        whole = indexed_text(text, told).strip()
+        text, chars = whole[:TURN_CHARS], chars + len(whole) - len(text)
     speaker = name if isinstance(name, str) else agent if role == "assistant" else None
     tools = frozenset(tool.casefold() for tool in (tool_name, *(tool for tool, _ in told)) if tool)
     return _Row(

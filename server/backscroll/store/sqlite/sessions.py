@@ -84,7 +84,8 @@ def sessions(
     )
     for name, moment, operator in (("since", where.since, ">="), ("until", where.until, "<")):
         if moment is not None:
-            clauses.append(f"{activity} {operator} :{name}")
+            time = "s.created_at" if where.overlapping and name == "until" else activity
+            clauses.append(f"{time} {operator} :{name}")
             values[name] = maybe_ms(moment)
     clauses.append(f"{activity} IS NOT NULL")
     matching = " AND ".join(clauses)

@@ -32,8 +32,9 @@ FREE_SHARE = 100
 FREED_PAGES = 256
 INCREMENTAL = 2
 
-# Upkeep is never urgent: whoever writes next starts it again. StoreError: the lock is held, the database closed.
-_NOT_NOW = (sqlite3.Error, StoreError, ValueError)
+# Upkeep is never urgent: whoever writes next starts it again. StoreError: the lock is held, the database closed;
+# OSError: the lock's file cannot be opened.
+_NOT_NOW = (sqlite3.Error, StoreError, OSError, ValueError)
 
 
 class OnWriter(Protocol):

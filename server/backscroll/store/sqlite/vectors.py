@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
+from ..indexing import call_text
 from ..vectors import Counts, Progress, Signs, StoredVector, Unembedded
 from .database import Database
 from .rows import dump, find_user
@@ -95,7 +96,7 @@ def _text(db: sqlite3.Connection, message_key: int, max_chars: int) -> str:
     parts = [f"{name}: {text}" if name and text else text]
     if len(text) < max_chars:
         parts += [
-            f"{tool_name} {arguments or ''}"
+            call_text(tool_name, arguments)
             for tool_name, arguments in db.execute(
                 "SELECT tool_name, substr(arguments, 1, ?) FROM tool_calls WHERE message_key = ? ORDER BY ordinal",
                 (max_chars, message_key),
