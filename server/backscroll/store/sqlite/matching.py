@@ -155,6 +155,8 @@ def _is_said(db: sqlite3.Connection, word: str, scope: Sequence[str], as_of: int
             "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
             (ask(scope, f'"{word}"'), as_of, _LOOKED_AT),
         ).fetchall()
+    if not rows:
+        return False
     begins = re.compile(rf"(?<![^\W_]){re.escape(folded(word))}")
     return any(begins.search(_text_of(db, key)) for (key,) in rows)
 
@@ -166,7 +168,8 @@ def _text_of(db: sqlite3.Connection, message_key: int) -> str:
         "SELECT tool_name, substr(arguments, 1, ?) FROM tool_calls WHERE message_key = ?", (_READ, message_key)
     )
     # The index may name a message that is gone, while a new one is made.
-    return folded(indexed_text(row[0], calls)) if row else ""
+    text = indexed_text(row[0], calls) if row else ""
+    return text.lower() if text.isascii() else folded(text)
 
 
 def _edits(word: str) -> Iterable[str]:
