@@ -246,7 +246,7 @@ async def measure(folder: Path, database: Path, *, console: Console, misses: boo
     """Raises ValueError where the samples do not hold what the questions are about."""
     questions = read_questions()
     counter.load()
-    async with Backscroll(str(database), Settings()) as app:
+    async with Backscroll(str(database), Settings(semantic="off")) as app:
         loaded = await load(app, folder)
         if absent := sorted({place for question in questions for place in question.right} - loaded.refs.keys()):
             raise ValueError(f"no message was recorded for {len(absent)} lines that questions ask for: {absent[:5]}")

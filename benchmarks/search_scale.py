@@ -118,7 +118,7 @@ async def search_cold(path: Path, questions: Sequence[Question]) -> list[Asked]:
     finally:
         os.close(descriptor)
     counter.load()
-    async with Clocked(str(path), Settings()) as app:
+    async with Clocked(str(path), Settings(semantic="off")) as app:
         return [await _ask(app, app.memory(USER), question) for question in questions]
 
 
@@ -130,7 +130,7 @@ async def search_warm(
     plain_left = dict.fromkeys((question.kind for question in questions), plain_each)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
         db.execute("PRAGMA cache_size = -16000")
-        async with Clocked(str(path), Settings()) as app:
+        async with Clocked(str(path), Settings(semantic="off")) as app:
             memory = app.memory(USER)
             for question in warm_up:
                 await _ask(app, memory, question)
