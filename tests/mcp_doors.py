@@ -94,14 +94,13 @@ async def attached(
     *,
     user: str = "ada",
     profile: str = "full",
-    sends_text: bool = False,
     **options: Any,
 ) -> AsyncIterator[Client]:
     """A client in this process, of a server for one user of `app`."""
     memory = app.memory(user, source="mcp")
     notices = Notices(app, memory)
     async with notices.running():
-        server = build_server(memory, notices, profile=profile, sends_text=sends_text)
+        server = build_server(memory, notices, profile=profile)
         async with Client(server, mode=era, cache=None, raise_exceptions=True, **options) as client:
             yield client
 

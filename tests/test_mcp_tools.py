@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 import mcp_types as mcp
@@ -62,10 +63,18 @@ async def test_annotations_are_truthful(app: backscroll.Backscroll, era: str) ->
     assert not any(hint.open_world_hint for hint in hints.values() if hint)
 
 
-async def test_with_an_endpoint_summaries_reach_out(app: backscroll.Backscroll, era: str) -> None:
-    tools = await definitions(app, era, sends_text=True)
+async def test_the_tools_that_send_text_away_say_so(era: str, tmp_path: Path) -> None:
+    env = {
+        "BACKSCROLL_SUMMARY_BASE_URL": "http://127.0.0.1:9/v1",
+        "BACKSCROLL_SUMMARY_MODEL": "small",
+        "BACKSCROLL_SEMANTIC": "auto",
+        "BACKSCROLL_SEMANTIC_BASE_URL": "http://127.0.0.1:9/v1",
+        "BACKSCROLL_SEMANTIC_MODEL": "small",
+    }
+    async with over_stdio(tmp_path / "away.db", era, env=env) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     reaching = {name for name, tool in tools.items() if tool.annotations and tool.annotations.open_world_hint}
-    assert reaching == {"summarize_session"}
+    assert reaching == {"summarize_session", "search_session_history", "record_run"}
 
 
 async def test_reading_changes_nothing(app: backscroll.Backscroll, era: str) -> None:

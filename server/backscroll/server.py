@@ -62,15 +62,23 @@ async def opened(settings: Settings) -> AsyncIterator[Server[Any]]:
         memory = app.memory(settings.user, source="mcp")
         notices = Notices(app, memory)
         async with notices.running():
-            yield build_server(memory, notices, profile=settings.profile, sends_text=bool(settings.sends_text_to()))
+            yield build_server(memory, notices, profile=settings.profile, senders=_senders(settings))
+
+
+def _senders(settings: Settings) -> frozenset[str]:
+    """The tools by which text leaves this machine: to be summed up, or to get its vector."""
+    told = {"summarize_session"} if settings.sends_text_to() else set()
+    if settings.semantic == "auto" and settings.semantic_endpoint():
+        told |= {"search_session_history", "record_run"}
+    return frozenset(told)
 
 
 def build_server(
-    memory: Memory, notices: Notices, *, profile: str = "full", sends_text: bool = False
+    memory: Memory, notices: Notices, *, profile: str = "full", senders: frozenset[str] = frozenset()
 ) -> BackscrollServer:
-    """A server for one user's memory. `sends_text` says that summaries are made by an endpoint."""
+    """A server for one user's memory. `senders` are the tools that send text to an endpoint."""
     offered = {tool.name: tool for tool in tools.tools_of(profile)}
-    definitions = [tools.definition(tool, open_world=sends_text) for tool in offered.values()]
+    definitions = [tools.definition(tool, open_world=tool.name in senders) for tool in offered.values()]
     templates = resources.templates()
     folder = working_folder()
 

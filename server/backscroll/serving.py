@@ -35,6 +35,7 @@ def snapshot_key(flags: Mapping[str, str]) -> str:
     """Names all that the lists depend on: the program, the flags, the environment, the config file."""
     told = {name: value for name, value in os.environ.items() if name.startswith("BACKSCROLL_")}
     told.pop("BACKSCROLL_SUMMARY_API_KEY", None)
+    told.pop("BACKSCROLL_SEMANTIC_API_KEY", None)
     try:
         config = (_config_folder() / "config.toml").read_bytes()
     except OSError:

@@ -222,7 +222,7 @@ def tools_of(profile: str) -> tuple[Tool, ...]:
 
 
 def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
-    """The tool as MCP lists it. `open_world` is true of summarize_session where an endpoint is set."""
+    """The tool as MCP lists it. `open_world`: it sends text off this machine, to an endpoint from the settings."""
     return mcp.Tool(
         name=tool.name,
         title=tool.title,
@@ -235,7 +235,7 @@ def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
             read_only_hint=tool.reads,
             destructive_hint=tool.destructive,
             idempotent_hint=tool.reads or tool.idempotent,
-            open_world_hint=open_world and tool.name == "summarize_session",
+            open_world_hint=open_world,
         ),
         # Claude Code spills results of more than 50,000 characters to a file unless a tool asks for more.
         _meta={"anthropic/maxResultSizeChars": MAX_TOKENS * 5} if tool.reads else None,
