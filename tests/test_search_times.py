@@ -106,3 +106,10 @@ async def test_the_page_says_that_more_hold_only_common_words(memory: Memory) ->
     page = await memory.search_session_history("kettle zebra")
     assert page.total_at_least is not None
     assert "more messages hold only common words" in page_text(page)
+
+
+@pytest.mark.parametrize("query", ["monday", "Monday"])
+async def test_a_bare_day_is_a_word_like_any_other(memory: Memory, query: str) -> None:
+    await said(memory, "one", "2025-11-03", "KeyError 'monday'")
+    page = await memory.search_session_history(query)
+    assert [hit.ref for hit in page.hits or ()] == ["#1.1"]
