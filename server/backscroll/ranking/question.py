@@ -53,7 +53,7 @@ class Question:
 
     @property
     def only_names_time(self) -> bool:
-        """Whether it asks for nothing but a time: "what did we do yesterday?". A bare "monday" is a word to look for."""
+        """Whether it asks for nothing but a time: "what did we do yesterday?". A bare "monday" is a word."""
         if len(self.words) == 1 and not all(span.exact for span in self.spans):
             return False
         return bool(self.spans) and all(
