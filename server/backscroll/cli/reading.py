@@ -20,6 +20,7 @@ from ..recall.calls import outcomes_of
 from ..recall.finding import Found, find
 from ..recall.listing import line_of
 from ..recall.reading import handle, moment
+from ..recall.searching import NOT_OF_SESSIONS
 from ..recall.tried import find as find_calls
 from ..render import times_text
 from ..store import Attempts, CallSearch, ChatWindow, Search, SessionFilter
@@ -107,14 +108,13 @@ async def _found(
     end = moment("--until", until, now)
     question = read(words, min(end or now, now).astimezone())
     wanted = Search(
-        terms=question.terms,
         session=None if session_id is None else handle(await session_ref(memory, session_id))[0],
         since=moment("--since", since, now),
         until=end,
         **filters,
     )
     filters = {"session_id": session_id, **filters}
-    if question.only_names_time and question.time and all(filters[name] is None for name in _NOT_OF_SESSIONS):
+    if question.only_names_time and question.time and all(filters[name] is None for name in NOT_OF_SESSIONS):
         start, stop = (moment.isoformat() for moment in question.time)
         await _previewed(memory, "", most, as_json=as_json, since=start, until=stop, overlapping=True, **filters)
         return
@@ -150,9 +150,6 @@ async def _find_all(memory: Memory, question: Question, wanted: Search, most: in
             break
         found = replace(found, lines=(*found.lines, *further.lines), more=further.more)
     return found
-
-
-_NOT_OF_SESSIONS = ("session_id", "role", "tool_name", "agent")
 
 
 async def _previewed(

@@ -111,8 +111,13 @@ def _pairs(words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 
 def answers(one: Reading) -> float:
     """The line before asks, with the question's terms: this one answers."""
-    before = one.candidate.before
-    return one.candidate.before_own if before is not None and "?" in before.text else 0.0
+    return answering(one.candidate)
+
+
+def answering(candidate: Candidate) -> float:
+    """The share of the question's weight that the line before has, if that asks; else 0."""
+    before = candidate.before
+    return candidate.before_own if before is not None and "?" in before.text else 0.0
 
 
 def asks(one: Reading) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..answers import Hit
 from ..models import Message, Session
-from ..ranking import Folded, Question, Reading, folded, ranked, readings, snippet
+from ..ranking import Folded, Question, Reading, answering, folded, ranked, readings, snippet
 from ..semantic import Semantic
 from ..store import Candidate, FoundMessage, Search, SearchResult, Store, Turn
 from ..store.indexing import indexed_text
@@ -164,13 +164,10 @@ def _worth_telling(candidates: list[Candidate], meant: frozenset[int]) -> list[C
     """
     last = max((at for at, one in enumerate(candidates) if _matches(one)), default=-1)
     return [
-        one for at, one in enumerate(candidates) if at <= last or one.turn.key in meant or (last >= 0 and _answers(one))
+        one
+        for at, one in enumerate(candidates)
+        if at <= last or one.turn.key in meant or (last >= 0 and answering(one) > 0)
     ]
-
-
-def _answers(candidate: Candidate) -> bool:
-    before = candidate.before
-    return before is not None and candidate.before_own > 0 and "?" in before.text
 
 
 def _matches(candidate: Candidate) -> bool:

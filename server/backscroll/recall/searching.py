@@ -54,7 +54,6 @@ async def search_page(reader: Reader, searching: Searching, budget: Budget) -> S
         # "What did we do yesterday?": the sessions of that time are the answer.
         return await _sessions_of_time(reader, searching, question, budget)
     wanted = Search(
-        terms=question.terms,
         session=searching.session,
         num_history_sessions=searching.num_history_sessions,
         current_session=searching.current_session,
@@ -136,12 +135,12 @@ def _unpacked(differences: list[int]) -> tuple[int, ...]:
     return tuple(keys)
 
 
+NOT_OF_SESSIONS = ("session_id", "role", "tool_name", "agent")
+"""Arguments that previews of sessions cannot be narrowed by."""
+
+
 def _narrowing(searching: Searching) -> str | None:
-    """An argument that previews of sessions cannot be narrowed by."""
-    return next(
-        (name for name in ("session_id", "role", "tool_name", "agent") if searching.arguments.get(name) is not None),
-        None,
-    )
+    return next((name for name in NOT_OF_SESSIONS if searching.arguments.get(name) is not None), None)
 
 
 async def _previews(

@@ -182,7 +182,7 @@ class Search:
     the candidates, similar ones aside.
     """
 
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...] = ()
     session: SessionRef | None = None
     num_history_sessions: int | None = None
     current_session: str | None = None

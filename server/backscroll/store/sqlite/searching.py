@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import Candidate, FoundMessage, Search, SearchResult, Term, Turn
 from ..indexing import indexed_text
@@ -17,7 +17,7 @@ from ..shortlist import PLACES, Listed, Match, Place, Scale, best, shortlist, we
 from .errors import index_errors
 from .matching import Frequencies, Wanted, ask, asked_of
 from .messages import MESSAGE_COLUMNS, message_of
-from .rows import find_session, find_user, from_ms, unpack_id
+from .rows import SessionRow, find_session, find_user, from_ms, unpack_id
 from .scoping import Scope, scope_of
 
 COUNT_CAP = 1_000
@@ -40,16 +40,11 @@ _LOOKED_UP = 250
 
 
 def search(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Frequencies) -> SearchResult:
-    session = None if wanted.session is None else find_session(db, user_id, wanted.session)
+    session, scope, as_of, asked, weighed = _looked_up(db, user_id, wanted, frequencies)
     value = None if session is None else session.value()
-    documents = _documents(db)
-    as_of = documents if wanted.as_of is None else wanted.as_of
-    user_key = find_user(db, user_id)
-    scope = None if user_key is None else scope_of(db, user_key, wanted, session)
     if scope is None:
-        return SearchResult(value, (), 0, False, as_of, (0.0,) * len(wanted.terms))
-    asked = asked_of(db, wanted.terms, scope.tokens, frequencies, documents, as_of)
-    scale = Scale([weight(one.frequency, documents) for one in asked])
+        return SearchResult(value, (), 0, False, as_of, weighed)
+    scale = Scale(weighed)
     gathered = _Gathering(db, wanted.terms, asked, scope, as_of).gathered()
     ranked = best(gathered.terms, gathered.near, scale)
     places, more = _places(db, ranked, scope, wanted.shown)
@@ -62,7 +57,7 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Fr
         min(total, COUNT_CAP),
         total > COUNT_CAP or gathered.partial,
         as_of,
-        tuple(scale.weights),
+        weighed,
         {at: one.spelled for at, one in enumerate(asked) if one.spelled},
         more
         or sum(bool(one.place.match.key) for one in listed)
@@ -71,19 +66,29 @@ def search(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Fr
 
 
 def weights(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Frequencies) -> tuple[float, ...]:
+    return _looked_up(db, user_id, wanted, frequencies).weights
+
+
+class _LookedUp(NamedTuple):
+    """Where to look (None: nowhere), up to which message, for what, and how much each term weighs."""
+
+    session: SessionRow | None
+    scope: Scope | None
+    as_of: int
+    asked: list[Wanted]
+    weights: tuple[float, ...]
+
+
+def _looked_up(db: sqlite3.Connection, user_id: str, wanted: Search, frequencies: Frequencies) -> _LookedUp:
     session = None if wanted.session is None else find_session(db, user_id, wanted.session)
+    (documents,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
+    as_of = documents if wanted.as_of is None else wanted.as_of
     user_key = find_user(db, user_id)
     scope = None if user_key is None else scope_of(db, user_key, wanted, session)
     if scope is None:
-        return (0.0,) * len(wanted.terms)
-    documents = _documents(db)
-    asked = asked_of(db, wanted.terms, scope.tokens, frequencies, documents, wanted.as_of or documents)
-    return tuple(weight(one.frequency, documents) for one in asked)
-
-
-def _documents(db: sqlite3.Connection) -> int:
-    (newest,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'messages'").fetchone()
-    return int(newest)
+        return _LookedUp(session, None, as_of, [], (0.0,) * len(wanted.terms))
+    asked = asked_of(db, wanted.terms, scope.tokens, frequencies, documents, as_of)
+    return _LookedUp(session, scope, as_of, asked, tuple(weight(one.frequency, documents) for one in asked))
 
 
 def found(db: sqlite3.Connection, user_id: str, keys: Sequence[int], max_chars: int) -> list[FoundMessage]:
