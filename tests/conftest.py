@@ -14,6 +14,7 @@ import backscroll
 from backscroll.store import Store
 from backscroll.store.opening import open_store
 from backscroll.tokens import TokenCounter, counter
+from postgres_server import PostgresServer, postgres_server
 
 # The plain run tries the same examples each time, so that it fails only where something changed. To go
 # hunting for new ones: HYPOTHESIS_PROFILE=hunt uv run pytest
@@ -21,7 +22,7 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.register_profile("hunt", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-STORES = ("sqlite",)
+STORES = tuple(os.environ.get("BACKSCROLL_TEST_STORES", "sqlite").split(","))
 """Every implementation of Store: the contract suite runs once with each."""
 
 
@@ -68,10 +69,31 @@ def tokens() -> TokenCounter:
     return counter
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres of this test process, started when it is first wanted."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kept_postgres_url(postgres: PostgresServer) -> str:
+    """A database that tests use one after another."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, kept_postgres_url: str) -> str:
+    """An empty Postgres database. For a second one ask `postgres.new_database()`."""
+    postgres.emptied(kept_postgres_url)
+    return kept_postgres_url
+
+
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    assert request.param == "sqlite"
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
     return f"sqlite:///{tmp_path}/sessions.db"
 
 

@@ -30,6 +30,7 @@ from .. import (
     SessionsFound,
 )
 from ..archive import ArchivedRow, ArchivedSession, Restored
+from ..rows import SessionRow, to_ms, unpack_id
 from . import (
     archiving,
     attempts,
@@ -56,7 +57,7 @@ from .matching import Frequencies
 from .migrating import migrated
 from .purging import rare_words
 from .redacting import SqliteSecrets
-from .rows import SessionRow, find_session, find_user, to_ms, unpack_id
+from .rows import find_session, find_user
 from .vectors import SqliteVectors
 
 

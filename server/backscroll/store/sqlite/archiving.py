@@ -15,16 +15,8 @@ from ..archive import (
     ArchivedTelling,
 )
 from ..meeting import RECORDERS
-from .rows import (
-    SessionRow,
-    find_session,
-    find_user,
-    from_ms,
-    load,
-    maybe_from_ms,
-    session_by_key,
-    unpack_id,
-)
+from ..rows import SessionRow, from_ms, load, maybe_from_ms, unpack_id
+from .rows import find_session, find_user, session_by_key
 
 PAGE_ROWS = 500
 PAGE_CHARS = 1 << 20

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from ...text import canonical_json
 from .. import Attempts, CallMatches, CallSearch, Clue, Reading, Search
 from ..indexing import tool_token
+from ..rows import NEWEST
 from ..shortlist import Scale, weight
 from .calls import Filters, calls_by_key, filters
 from .holding import OWN_CHARS, RANKED, Call, Found, Looking, Postings, holding, newest
 from .matching import Frequencies, Wanted, expression, with_near
-from .rows import NEWEST, find_session, find_user
+from .rows import find_session, find_user
 from .scoping import scope_of
 
 _TYPED = 8

@@ -11,16 +11,9 @@ from .. import (
     CallsFound,
     CallWindow,
 )
+from ..rows import NEWEST, SessionRow, from_ms, unpack_id
 from .messages import arguments_of
-from .rows import (
-    NEWEST,
-    SessionRow,
-    find_session,
-    find_user,
-    from_ms,
-    lineage,
-    unpack_id,
-)
+from .rows import find_session, find_user, lineage
 
 _COLUMNS = (
     "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "

@@ -5,8 +5,9 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from ..choices import Chosen, Wanted
+from ..rows import unpack_id
 from .deleting import names_of
-from .rows import find_user, unpack_id
+from .rows import find_user
 
 BYTES_PER_TEXT = 1.45
 BYTES_PER_MESSAGE = 400

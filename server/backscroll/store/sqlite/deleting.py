@@ -15,8 +15,9 @@ from typing import Any
 from ...errors import Conflict
 from ...merge import sum_metrics
 from ...models import Session
+from ..rows import SessionRow, dump, load, unpack_id
 from . import index
-from .rows import SessionRow, dump, find_session, load, session_by_key, unpack_id
+from .rows import find_session, session_by_key
 from .writing import ways_of
 
 NOBODY = "\0deleted"

@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from .. import PreparedMessage, PreparedRun
 from ..arrival import Plan
+from ..rows import maybe_ms, unpack_id
 from . import index, meetings
 from .deciding import Decision
 from .inserting import Intake
 from .placing import Place
-from .rows import maybe_ms, unpack_id
 from .writing import Writing
 
 Beside = Mapping[int, tuple[PreparedMessage, ...]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import PreparedMedia, PreparedMessage, PreparedRun
 from ..arrangement import arranged
 from ..indexing import Scope, entry, speaker_of
-from .rows import dump, to_ms
+from ..rows import dump, to_ms
 from .writing import OpenSession, Rows, Writing
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from typing import Any
 
 from ...errors import StoreBusy
 from ..ledger import ImportMark, LastSync
+from ..rows import dump, from_ms, load, to_ms
 from ..values import ImportState
 from .database import Database
 from .errors import sqlite_errors
 from .lock import FileLock
 from .recording import ensure_user
-from .rows import dump, find_user, from_ms, load, to_ms
+from .rows import find_user
 
 _AT_ONCE = 500
 """Paths of one statement: SQLite bounds the values that it binds."""

@@ -9,8 +9,8 @@ from string import ascii_lowercase, digits
 
 from .. import Term
 from ..indexing import bigrams, folded, indexed_text, is_user_token, unspaced_runs, without_unspaced
+from ..rows import NEWEST
 from .errors import index_errors
-from .rows import NEWEST
 
 COMMON_FROM = 20_000
 """Documents of a term are counted up to here: a term of more says as little as one of just as many."""

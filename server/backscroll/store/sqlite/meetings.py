@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from ...ids import uuid7
 from .. import PreparedMessage, PreparedRun
 from ..meeting import OPENING_BYTES, Meeting, Said, Way, combined, meet, opening_of, section_start
+from ..rows import dump, load, pack_id
 from .inserting import RunRow
-from .rows import dump, load, pack_id
 from .writing import OpenSession, stored_source
 
 ALL = 1 << 40

@@ -9,18 +9,8 @@ from typing import Any, NamedTuple
 from ...errors import MediaNotFound, MessageNotFound
 from ...models import Media, Message, StoredMedia, ToolCall
 from ...text import clean_json
-from .rows import (
-    NEWEST,
-    WHOLE,
-    Stretch,
-    find_session,
-    find_user,
-    from_ms,
-    lineage,
-    load,
-    media_of_row,
-    unpack_id,
-)
+from ..rows import NEWEST, WHOLE, Stretch, from_ms, load, media_of_row, unpack_id
+from .rows import find_session, find_user, lineage
 
 MESSAGE_COLUMNS = (
     "m.message_key, m.seq, r.run_id, m.role, substr(m.text, 1, :chars), m.reasoning, m.tool_call_id, m.tool_name, "

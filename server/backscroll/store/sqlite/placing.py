@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from ...errors import Conflict, SessionNotFound
 from .. import PreparedRun
 from ..meeting import RECORDERS, said_in
+from ..rows import load, pack_id, unpack_id
 from . import meetings
 from .inserting import RunRow
-from .rows import load, pack_id, unpack_id
 from .writing import OpenSession, Writing
 
 

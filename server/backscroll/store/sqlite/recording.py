@@ -11,6 +11,7 @@ from ...merge import merge_patch, sum_metrics
 from .. import PreparedRun, Recorded
 from ..arrival import Plan, history_digest
 from ..meeting import opening_of
+from ..rows import dump, load, maybe_dump, maybe_ms, pack_id, to_ms
 from . import meetings
 from .deciding import decide
 from .growing import extend, retell_last_answer
@@ -18,7 +19,6 @@ from .hooked import Hooked, adopted, decide_hooked, told_apart
 from .inserting import Intake, RunRow, Tally
 from .placing import place
 from .redacting import note
-from .rows import dump, load, maybe_dump, maybe_ms, pack_id, to_ms
 from .writing import OpenSession, Writing, stored_source
 
 

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..redacting import Change, Piece, Place, Table
+from ..rows import to_ms
 from . import index
 from .database import Database
 from .inserting import opening_of
 from .keeping import IndexKeeper
-from .rows import find_user, to_ms
+from .rows import find_user
 
 
 class _Source(NamedTuple):

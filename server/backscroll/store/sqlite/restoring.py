@@ -11,20 +11,11 @@ from ..archive import (
     ArchivedSession,
     Restored,
 )
+from ..rows import SessionRow, dump, load, pack_id, to_ms, unpack_id
 from . import index, meetings
 from .deleting import empty_session
 from .recording import ensure_user
-from .rows import (
-    SessionRow,
-    dump,
-    lineage,
-    load,
-    look_up_session,
-    pack_id,
-    session_by_key,
-    to_ms,
-    unpack_id,
-)
+from .rows import lineage, look_up_session, session_by_key
 from .unpacking import Told, Unpacking, told_of
 from .writing import next_number
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import Search
 from ..indexing import agent_token, project_token, role_token, session_token, source_token, tool_token, user_token
-from .rows import SessionRow, lineage, look_up_session, to_ms
+from ..rows import SessionRow, to_ms
+from .rows import lineage, look_up_session
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from .. import Candidate, FoundMessage, Search, SearchResult, Term, Turn
 from ..indexing import indexed_text
+from ..rows import SessionRow, from_ms, unpack_id
 from ..shortlist import PLACES, Listed, Match, Place, Scale, best, shortlist, weight
 from .errors import index_errors
 from .matching import Frequencies, Wanted, ask, asked_of
 from .messages import MESSAGE_COLUMNS, message_of
-from .rows import SessionRow, find_session, find_user, from_ms, unpack_id
+from .rows import find_session, find_user
 from .scoping import Scope, scope_of
 
 COUNT_CAP = 1_000

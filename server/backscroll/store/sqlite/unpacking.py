@@ -16,7 +16,7 @@ from ..archive import (
     ArchivedSession,
     ArchivedSummary,
 )
-from .rows import dump, maybe_dump, maybe_ms, pack_id, to_ms
+from ..rows import dump, maybe_dump, maybe_ms, pack_id, to_ms
 from .writing import new_key
 
 

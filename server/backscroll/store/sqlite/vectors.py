@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from ..indexing import call_text
+from ..rows import dump
 from ..vectors import Counts, Progress, Signs, StoredVector, Unembedded
 from .database import Database
-from .rows import dump, find_user
+from .rows import find_user
 
 SPAN = 5_000
 """So many messages are looked at in one go, where few of them need a vector."""

@@ -11,18 +11,9 @@ from ...ids import uuid7
 from .. import PreparedRun
 from ..indexing import Entry
 from ..meeting import Way
+from ..rows import SessionRow, dump, load, maybe_ms, pack_id, to_ms, unpack_id
 from . import index
-from .rows import (
-    SessionRow,
-    dump,
-    load,
-    look_up_session,
-    maybe_ms,
-    pack_id,
-    session_by_key,
-    to_ms,
-    unpack_id,
-)
+from .rows import look_up_session, session_by_key
 
 Row = tuple[Any, ...]
 
