@@ -25,7 +25,9 @@ def algorithms(text: str) -> tuple[str, ...]:
         if name.lower() == "none":
             raise ValueError('must not hold "none": a token without a signature proves nothing')
         if name.upper().startswith("HS"):
-            raise ValueError(f"must not hold {name}: whoever can check such a token can make one, so use RS256 or ES256")
+            raise ValueError(
+                f"must not hold {name}: whoever can check such a token can make one, so use RS256 or ES256"
+            )
         if name not in ALGORITHMS:
             raise ValueError(f"holds {name!r:.40}, which is unknown; known are {', '.join(ALGORITHMS)}")
     if not names:

@@ -20,10 +20,7 @@ def is_user(user_id: object) -> bool:
     A control character could forge a line of a log, a lone surrogate has no UTF-8, and Postgres keeps no NUL.
     """
     return (
-        isinstance(user_id, str)
-        and bool(user_id.strip())
-        and len(user_id) <= MAX_USER_CHARS
-        and user_id.isprintable()
+        isinstance(user_id, str) and bool(user_id.strip()) and len(user_id) <= MAX_USER_CHARS and user_id.isprintable()
     )
 
 

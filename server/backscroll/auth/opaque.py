@@ -63,9 +63,7 @@ def proves(secret: bytes, known: StoredToken | None) -> bool:
     return same and known is not None
 
 
-def made(
-    user_id: str, scopes: Iterable[Scope], lasting: timedelta | None, *, now: datetime
-) -> tuple[str, StoredToken]:
+def made(user_id: str, scopes: Iterable[Scope], lasting: timedelta | None, *, now: datetime) -> tuple[str, StoredToken]:
     """A new token, and what to store of it. The token is nowhere but in what this returns.
 
     Raises InvalidArgument for what cannot be a user's name.

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Refusal(StrEnum):
-    """A caller learns none of these apart from another: each is a 401, but for UNAVAILABLE, which a server may make a 503."""
+    """A caller cannot tell these apart: each is a 401, but for UNAVAILABLE, which a server may make a 503."""
 
     MALFORMED = "malformed"
     """Neither a token of ours nor a JWT, or too long, or a header that cannot be followed."""

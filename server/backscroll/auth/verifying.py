@@ -16,14 +16,22 @@ from .refusal import Refusal
 class Verifier:
     """Checks opaque tokens against a store and JWTs against published keys.
 
-    One for each process. Raises ConfigError for settings of JWTs that are no whole. `now` is Unix time in seconds.
+    One for each process. Raises ConfigError for settings of JWTs that are no whole. `now` is Unix time in seconds;
+    `clock`, by which keys grow old, has no date and never goes back.
     """
 
-    def __init__(self, tokens: TokenStore, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        tokens: TokenStore,
+        settings: Settings,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tokens = tokens
         self._now = now
         self._rules: JwtRules | None = rules_of(settings)
-        self._keys: KeySource | None = None if self._rules is None else source_of(self._rules.jwks)
+        self._keys: KeySource | None = None if self._rules is None else source_of(self._rules.jwks, clock=clock)
 
     async def verify(self, token: str) -> Access | None:
         """Who it is, or None. The same as `examine` without the reason."""

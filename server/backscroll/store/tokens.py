@@ -2,7 +2,7 @@
 
 Of a token's secret only a digest comes here, so no copy of the database lets anybody in. Times are UTC milliseconds.
 What a request asks (`find`) names the user first, by a tag that the token itself carries; what an
-administrator asks may go over all users.
+administrator asks (`named`, `listed`) may go over all users.
 """
 
 from hashlib import sha256

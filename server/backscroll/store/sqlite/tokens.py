@@ -21,9 +21,7 @@ class SqliteTokens:
     async def find(self, tag: bytes, token_id: str) -> StoredToken | None:
         return await self._database.read(
             lambda db: _one(
-                db.execute(
-                    f"SELECT {_COLUMNS} FROM access_tokens WHERE user_tag = ? AND token_id = ?", (tag, token_id)
-                )
+                db.execute(f"SELECT {_COLUMNS} FROM access_tokens WHERE user_tag = ? AND token_id = ?", (tag, token_id))
             )
         )
 
