@@ -77,6 +77,8 @@ class Settings(BaseModel):
     max_media_bytes: int = Field(32 << 20, ge=1)
     retention_days: int | None = Field(None, ge=1, le=36_500)
     max_db_bytes: int | None = Field(None, ge=1)
+    # Tools name the user in each call: for a back end that is trusted with all users.
+    multi_user: bool = False
 
     @field_validator("exclude_projects", "exclude_sources", mode="before")
     @classmethod
