@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..access import Access
 from ..errors import StoreError
 from . import logs, meter
-from .asked import KEY, Asked
+from .exchange import KEY, Exchange
 from .asking import Anybody, Asking
 from .bodies import Bodies, again
 from .counts import TOOL_NAMES
@@ -63,33 +63,33 @@ class HttpApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, twice = _headers(scope)
-        asked = Asked(logs.id_of(headers.get(b"x-request-id")), self._route(scope["raw_path"]))
-        logs.request_id.set(asked.request_id)
-        scope[KEY] = asked
-        own_header = (b"x-request-id", asked.request_id.encode())
+        exchange = Exchange(logs.id_of(headers.get(b"x-request-id")), self._route(scope["raw_path"]))
+        logs.request_id.set(exchange.request_id)
+        scope[KEY] = exchange
+        own_header = (b"x-request-id", exchange.request_id.encode())
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                asked.status = message["status"]
+                exchange.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), own_header]
             await send(message)
 
         try:
-            await self._serve(asked, scope, headers, twice, receive, told)
+            await self._serve(exchange, scope, headers, twice, receive, told)
         except Refused as refused:
-            asked.reason = refused.reason
+            exchange.reason = refused.reason
             self._meter.refused(refused.reason)
-            rpc = asked.route == "mcp" and scope["method"] == "POST"
+            rpc = exchange.route == "mcp" and scope["method"] == "POST"
             await refuse(refused, scope, receive, told, rpc=rpc)
         except ClientLeft:
-            asked.reason = "client_left"
+            exchange.reason = "client_left"
         finally:
-            self._done(asked)
+            self._done(exchange)
 
-    def left(self, asked: Asked) -> None:
+    def left(self, exchange: Exchange) -> None:
         """It does not count among those under way any more."""
-        if asked.inside:
-            asked.inside = False
+        if exchange.inside:
+            exchange.inside = False
             self._room.leave()
 
     def stop(self) -> None:
@@ -103,23 +103,23 @@ class HttpApp:
         return _ROUTES.get(path, "other")
 
     async def _serve(
-        self, asked: Asked, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
     ) -> None:
-        if asked.route == "mcp":
-            await self._mcp(asked, scope, headers, twice, receive, send)
+        if exchange.route == "mcp":
+            await self._mcp(exchange, scope, headers, twice, receive, send)
             return
-        if asked.route == "other":
+        if exchange.route == "other":
             raise Refused(404, "path", f"There is nothing here. The MCP endpoint is {PATH}.")
         if scope["method"] not in _READ:
             raise Refused(405, "method", "Only GET is served here.", [(b"allow", b"GET, HEAD")])
-        if asked.route == "readyz":
+        if exchange.route == "readyz":
             await self._check_ready()
-        body = self._metadata[1] if asked.route == "metadata" and self._metadata is not None else b""
+        body = self._metadata[1] if exchange.route == "metadata" and self._metadata is not None else b""
         await send({"type": "http.response.start", "status": 200, "headers": _described(body)})
         await send({"type": "http.response.body", "body": body})
 
     async def _mcp(
-        self, asked: Asked, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
+        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
     ) -> None:
         if b"origin" in twice:
             raise Refused(403, "origin", "Send one Origin header.")
@@ -134,27 +134,27 @@ class HttpApp:
         if headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refused(415, "media", "Send the body without Content-Encoding.")
         self._room.enter()
-        asked.inside = True
+        exchange.inside = True
         try:
             access = await self._who(scope, headers, twice)
-            asked.access = access
+            exchange.access = access
             self._not_too_often(access, scope)
             scope["backscroll.access"] = access
             scope["backscroll.still"] = lambda: self._asking.still(access, headers.get(b"authorization"))
             with self._bodies.held() as held:
                 body = await held.read(headers.get(b"content-length"), receive)
                 app = self._endpoint.app_for(headers.get(b"accept", b""))
-                async with asyncio.timeout(self._request_timeout_s) as asked.deadline:
+                async with asyncio.timeout(self._request_timeout_s) as exchange.deadline:
                     await app(scope, again(body, receive), send)
         except TimeoutError:
-            if asked.deadline is None or not asked.deadline.expired():
+            if exchange.deadline is None or not exchange.deadline.expired():
                 raise
             # Its call had its time and ended: it is the client that does not read the answer.
-            asked.outcome = "timeout"
-            if not asked.status:
+            exchange.outcome = "timeout"
+            if not exchange.status:
                 raise later(504, "busy", "This took too long and was given up. Try again.", 1.0) from None
         finally:
-            self.left(asked)
+            self.left(exchange)
 
     async def _who(self, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes]) -> Access:
         try:
@@ -178,26 +178,26 @@ class HttpApp:
         except (StoreError, TimeoutError):
             raise later(503, "busy", "The store does not answer. `backscroll doctor` may say why.", 1.0) from None
 
-    def _done(self, asked: Asked) -> None:
-        seconds = asked.seconds
-        self._meter.answered(asked.status)
-        if asked.method is not None:
-            self._meter.done(asked.method, asked.tool, asked.outcome or "cancelled", seconds)
-        if asked.route in _QUIET and asked.status == 200:
+    def _done(self, exchange: Exchange) -> None:
+        seconds = exchange.seconds
+        self._meter.answered(exchange.status)
+        if exchange.method is not None:
+            self._meter.done(exchange.method, exchange.tool, exchange.outcome or "cancelled", seconds)
+        if exchange.route in _QUIET and exchange.status == 200:
             return  # A balancer asks every second.
-        level = "info" if asked.status < 400 else "warning" if asked.status < 500 else "error"
+        level = "info" if exchange.status < 400 else "warning" if exchange.status < 500 else "error"
         logs.put(
             level,
             "request",
-            request_id=asked.request_id,
-            route=asked.route,
-            method=None if asked.method is None else meter.work_of(asked.method, asked.tool)[0],
-            tool=None if asked.tool is None else asked.tool if asked.tool in TOOL_NAMES else "other",
-            outcome=asked.outcome,
-            reason=asked.reason,
-            status=asked.status or None,
+            request_id=exchange.request_id,
+            route=exchange.route,
+            method=None if exchange.method is None else meter.work_of(exchange.method, exchange.tool)[0],
+            tool=None if exchange.tool is None else exchange.tool if exchange.tool in TOOL_NAMES else "other",
+            outcome=exchange.outcome,
+            reason=exchange.reason,
+            status=exchange.status or None,
             duration_ms=round(seconds * 1000, 2),
-            token_id=None if asked.access is None else asked.access.token_id,
+            token_id=None if exchange.access is None else exchange.access.token_id,
         )
 
 

@@ -10,7 +10,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from ..errors import StoreBusy, StoreError, StoreUnusable
-from .asked import KEY, Asked
+from .exchange import KEY, Exchange
 from .meter import Meter
 
 CHECK_SECONDS = 5.0
@@ -22,31 +22,31 @@ Context = ServerRequestContext[Any]
 class Dispatching:
     """A middleware of the SDK's server."""
 
-    def __init__(self, meter: Meter, *, call_timeout_s: float, left: Callable[[Asked], None]) -> None:
+    def __init__(self, meter: Meter, *, call_timeout_s: float, left: Callable[[Exchange], None]) -> None:
         """`left` is told of a request that will take as long as its client wants, and is under way no more."""
         self._meter = meter
         self._call_timeout_s = call_timeout_s
         self._left = left
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
-        asked: Asked = ctx.request.scope[KEY]
-        asked.method = ctx.method
+        exchange: Exchange = ctx.request.scope[KEY]
+        exchange.method = ctx.method
         if ctx.method == "tools/call":
-            asked.tool = _tool(ctx.params)
+            exchange.tool = _tool(ctx.params)
         if ctx.method == "subscriptions/listen":
-            return await self._counted(asked, self._listening(asked, ctx, call_next))
-        return await self._counted(asked, self._in_time(ctx, call_next))
+            return await self._counted(exchange, self._listening(exchange, ctx, call_next))
+        return await self._counted(exchange, self._in_time(ctx, call_next))
 
-    async def _counted(self, asked: Asked, work: Awaitable[HandlerResult]) -> HandlerResult:
-        asked.outcome = "cancelled"
+    async def _counted(self, exchange: Exchange, work: Awaitable[HandlerResult]) -> HandlerResult:
+        exchange.outcome = "cancelled"
         try:
             result = await work
         except Exception as error:
-            asked.outcome = "timeout" if isinstance(error, _TookTooLong) else "error"
+            exchange.outcome = "timeout" if isinstance(error, _TookTooLong) else "error"
             # Handlers raise the protocol's errors, from ours.
             self.failed(error.__cause__)
             raise
-        asked.outcome = "failed" if isinstance(result, Mapping) and result.get("isError") else "ok"
+        exchange.outcome = "failed" if isinstance(result, Mapping) and result.get("isError") else "ok"
         return result
 
     async def _in_time(self, ctx: Context, call_next: CallNext) -> HandlerResult:
@@ -59,11 +59,11 @@ class Dispatching:
                 raise
             raise _TookTooLong(self._call_timeout_s) from None
 
-    async def _listening(self, asked: Asked, ctx: Context, call_next: CallNext) -> HandlerResult:
+    async def _listening(self, exchange: Exchange, ctx: Context, call_next: CallNext) -> HandlerResult:
         """Open for as long as the client wants and its token is good."""
-        self._left(asked)
-        if asked.deadline is not None:
-            asked.deadline.reschedule(None)
+        self._left(exchange)
+        if exchange.deadline is not None:
+            exchange.deadline.reschedule(None)
         still: Callable[[], Awaitable[bool]] = ctx.request.scope["backscroll.still"]
         revoked = False
         result: HandlerResult = None

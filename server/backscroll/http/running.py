@@ -1,7 +1,6 @@
 """`backscroll serve --http`: checks what was chosen, listens, and serves with one process or several."""
 
 import asyncio
-import os
 import socket
 import sys
 
@@ -9,7 +8,7 @@ from ..config import Settings
 from ..errors import ConfigError
 from . import logs, metrics, serving
 from .address import Address, address_bound, listening
-from .app import PATH
+from .announcing import announce
 from .layout import Layout
 from .shared import Shared
 from .workers import Supervisor
@@ -51,17 +50,3 @@ async def _alone(settings: Settings, address: Address, bound: socket.socket, sha
             counting.close()
     logs.put("info", "stopped")
     return 0
-
-
-def announce(address: Address, *, workers: int, auth: bool, counting: asyncio.Server | None) -> None:
-    """The one line that tells where it listens."""
-    port = None if counting is None else counting.sockets[0].getsockname()[1]
-    logs.put(
-        "info",
-        "listening",
-        url=f"http://{address.authority}{PATH}",
-        workers=workers,
-        auth="token" if auth else "none",
-        metrics=None if port is None else f"http://127.0.0.1:{port}/metrics",
-        supervisor=os.getpid() if workers > 1 else None,
-    )

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from ..config import Settings
 from . import logs, metrics
 from .address import Address
+from .announcing import announce
 from .layout import Layout
 from .shared import Shared
 
@@ -58,7 +59,7 @@ class Supervisor:
             others = range(1, self._layout.workers)
             await asyncio.gather(*(self._start(slot) for slot in others))
             if not self._stop.is_set():
-                self._announce(counting)
+                announce(self._address, workers=self._layout.workers, auth=self._auth, counting=counting)
             tasks = [loop.create_task(self._keep(slot)) for slot in range(self._layout.workers)]
             await self._stop.wait()
             return 0
@@ -80,11 +81,6 @@ class Supervisor:
             return metrics.exposition(sums, workers_alive=len(self._ready))
 
         return await metrics.listening(self._settings.http_metrics, text)
-
-    def _announce(self, counting: asyncio.Server | None) -> None:
-        from .running import announce  # noqa: PLC0415
-
-        announce(self._address, workers=self._layout.workers, auth=self._auth, counting=counting)
 
     async def _start(self, slot: int) -> bool:
         """Start a worker; whether it got ready."""

@@ -5,10 +5,10 @@ import time
 
 from ..access import Access
 
-KEY = "backscroll.asked"
+KEY = "backscroll.exchange"
 """Where it lies on the ASGI scope."""
 
-class Asked:
+class Exchange:
     """Filled in as it becomes known; nothing here is what the client said."""
 
     __slots__ = (
