@@ -2,21 +2,24 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from ..access import Access
 from ..errors import StoreError
 from . import logs, meter
-from .exchange import KEY, Exchange
 from .asking import Anybody, Asking
 from .bodies import Bodies, again
 from .counts import TOOL_NAMES
+from .exchange import KEY, Exchange
 from .names import Names
 from .rates import Rates
 from .refusals import ClientLeft, Refused, later, refuse
 from .room import Room
 from .typing import App, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
 
 PATH = "/mcp"
 _ROUTES = {PATH.encode(): "mcp", b"/healthz": "healthz", b"/readyz": "readyz"}
@@ -83,6 +86,13 @@ class HttpApp:
             await refuse(refused, scope, receive, told, rpc=rpc)
         except ClientLeft:
             exchange.reason = "client_left"
+        except Exception:
+            # The edge of the server: what goes wrong inside is told here, by kind and place, and nowhere else.
+            logger.exception("a request failed")
+            if exchange.status:
+                raise  # The answer has begun: closing the connection is all that can be told.
+            inside = Refused(500, "inside", "Backscroll failed inside. Try again; its log says where.", close=True)
+            await refuse(inside, scope, receive, told, rpc=exchange.route == "mcp")
         finally:
             self._done(exchange)
 
@@ -103,7 +113,13 @@ class HttpApp:
         return _ROUTES.get(path, "other")
 
     async def _serve(
-        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        twice: set[bytes],
+        receive: Receive,
+        send: Send,
     ) -> None:
         if exchange.route == "mcp":
             await self._mcp(exchange, scope, headers, twice, receive, send)
@@ -119,7 +135,13 @@ class HttpApp:
         await send({"type": "http.response.body", "body": body})
 
     async def _mcp(
-        self, exchange: Exchange, scope: Scope, headers: dict[bytes, bytes], twice: set[bytes], receive: Receive, send: Send
+        self,
+        exchange: Exchange,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        twice: set[bytes],
+        receive: Receive,
+        send: Send,
     ) -> None:
         if b"origin" in twice:
             raise Refused(403, "origin", "Send one Origin header.")
@@ -140,7 +162,7 @@ class HttpApp:
             exchange.access = access
             self._not_too_often(access, scope)
             scope["backscroll.access"] = access
-            scope["backscroll.still"] = lambda: self._asking.still(access, headers.get(b"authorization"))
+            exchange.still = lambda: self._asking.still(access, headers.get(b"authorization"))
             with self._bodies.held() as held:
                 body = await held.read(headers.get(b"content-length"), receive)
                 app = self._endpoint.app_for(headers.get(b"accept", b""))

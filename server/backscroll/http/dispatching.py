@@ -29,6 +29,7 @@ class Dispatching:
         self._left = left
 
     async def __call__(self, ctx: Context, call_next: CallNext) -> HandlerResult:
+        assert ctx.request is not None  # over HTTP there is one
         exchange: Exchange = ctx.request.scope[KEY]
         exchange.method = ctx.method
         if ctx.method == "tools/call":
@@ -64,7 +65,6 @@ class Dispatching:
         self._left(exchange)
         if exchange.deadline is not None:
             exchange.deadline.reschedule(None)
-        still: Callable[[], Awaitable[bool]] = ctx.request.scope["backscroll.still"]
         revoked = False
         result: HandlerResult = None
 
@@ -73,7 +73,7 @@ class Dispatching:
             while not revoked:
                 await asyncio.sleep(CHECK_SECONDS)
                 try:
-                    revoked = not await still()
+                    revoked = exchange.still is not None and not await exchange.still()
                 except StoreError as error:
                     self.failed(error)  # Nothing can be said of the token: the stream stays as it is.
             scope.cancel()

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from ..access import Access
 
 KEY = "backscroll.exchange"
 """Where it lies on the ASGI scope."""
+
 
 class Exchange:
     """Filled in as it becomes known; nothing here is what the client said."""
@@ -22,6 +24,7 @@ class Exchange:
         "route",
         "started",
         "status",
+        "still",
         "tool",
     )
 
@@ -33,6 +36,8 @@ class Exchange:
         self.status = 0
         """0 until the answer has begun."""
         self.access: Access | None = None
+        self.still: Callable[[], Awaitable[bool]] | None = None
+        """Whether the credential gives the same access now, once it gave one."""
         self.method: str | None = None
         """Of MCP, once it is dispatched."""
         self.tool: str | None = None

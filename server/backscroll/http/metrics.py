@@ -42,7 +42,8 @@ def _lines(sums: Counts, workers_alive: int) -> Iterator[str]:
     for method, tool in counts.WORK:
         for outcome in counts.OUTCOMES:
             if value := next(found):
-                yield f'backscroll_requests_total{{method="{method}",tool="{tool}",outcome="{outcome}"}} {_number(value)}'
+                labels = f'method="{method}",tool="{tool}",outcome="{outcome}"'
+                yield f"backscroll_requests_total{{{labels}}} {_number(value)}"
     yield from _head("backscroll_request_duration_seconds", "histogram", "From the first byte to the last one.")
     yield from _histograms(part("seconds"))
     yield from _head("backscroll_http_responses_total", "counter", "HTTP responses, by status.")

@@ -85,7 +85,5 @@ def _known_host(host: str) -> str:
 def _known_origin(origin: str) -> str:
     parts = urlsplit(origin)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query or "*" in origin:
-        raise ConfigError(
-            f"BACKSCROLL_HTTP_ORIGINS takes origins such as https://app.example.com, not {origin!r:.80}."
-        )
+        raise ConfigError(f"BACKSCROLL_HTTP_ORIGINS takes origins such as https://app.example.com, not {origin!r:.80}.")
     return origin.lower()

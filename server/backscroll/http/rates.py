@@ -68,7 +68,7 @@ class Rates:
 
     @contextmanager
     def _locked(self, offset: int) -> Iterator[None]:
-        """Against the other workers; within one, nothing waits in between. A lock ends with the process that holds it."""
+        """Against the other workers; within one nothing waits in between. A lock ends with its process."""
         if sys.platform == "win32":  # where there is one worker
             yield
             return

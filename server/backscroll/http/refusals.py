@@ -15,7 +15,7 @@ from .typing import Receive, Scope, Send
 Headers = Sequence[tuple[bytes, bytes]]
 
 LINGER_SECONDS = 1.0
-"""How long what a client still sends is read and dropped: a socket closed over unread bytes takes the answer with it."""
+"""How long what a client still sends is read and dropped: closed over unread bytes, a socket takes the answer along."""
 
 _INVALID_REQUEST, _INTERNAL_ERROR = -32600, -32603
 _CLOSE = (b"connection", b"close")

@@ -15,6 +15,7 @@ from ..access import Access, local
 from ..auth.metadata import metadata_path, metadata_url, protected_resource
 from ..auth.verifying import Verifier
 from ..config import Settings
+from ..memory import Backscroll
 from ..server import opened
 from . import logs
 from .address import BACKLOG, Address
@@ -102,7 +103,7 @@ async def serve(
             bodies=Bodies(max_bytes=settings.http_max_body_bytes, timeout_s=settings.http_body_timeout_s),
             room=room,
             meter=meter,
-            ready=partial(_answers, server.app),
+            ready=partial(_answers, server.app, settings.user),
             metadata=(metadata_path(resource).encode(), document(protected_resource(resource, settings)))
             if auth
             else None,
@@ -131,9 +132,9 @@ def _access_of(ctx: Any) -> Access:
     return access
 
 
-async def _answers(app: Any) -> None:
+async def _answers(app: Backscroll, user_id: str) -> None:
     async with asyncio.timeout(READY_SECONDS):
-        await app.store.data_version()
+        await app.store.data_version(user_id)
 
 
 async def _stop(worker: Worker, event: asyncio.Event) -> None:
@@ -160,9 +161,7 @@ def _config(settings: Settings, app: HttpApp) -> uvicorn.Config:
     logs.configure()
     return uvicorn.Config(
         app,
-        http=protocol(
-            max_header_bytes=settings.http_max_header_bytes, header_timeout_s=settings.http_header_timeout_s
-        ),
+        http=protocol(max_header_bytes=settings.http_max_header_bytes, header_timeout_s=settings.http_header_timeout_s),
         loop="asyncio",
         ws="none",
         lifespan="off",

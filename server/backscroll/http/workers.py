@@ -160,5 +160,3 @@ def _revealed(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     raise TypeError(type(value).__name__)
-
-
