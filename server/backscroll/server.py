@@ -51,8 +51,11 @@ class BackscrollServer(Server[Any]):
     def __init__(self, name: str, *, tenancy: Tenancy, notices: Notices, **options: Any) -> None:
         super().__init__(name, **options)
         self._remote = tenancy.remote
+        self.app = tenancy.app
         self.end_streams = notices.end_streams
         """Ends what clients listen on, as the protocol wants it before a server stops."""
+        self.on_failure: Callable[[Exception], None] = lambda _: None
+        """Told of each error that a tool's answer tells a model of: whoever serves may count them."""
 
     def create_initialization_options(
         self,
@@ -130,9 +133,11 @@ def build_server(
             return await tools.call(tool, await met(asked), params.arguments or {})
         except BackscrollError as error:
             logger.info("%s refused: %s", tool.name, type(error).__name__)
+            server.on_failure(error)
             return tools.failed(str(error))
         except Exception as error:
             logger.exception("%s failed", tool.name)
+            server.on_failure(error)
             return tools.failed(_inside(error))
         finally:
             # Not before the first answer: building the encoding holds the interpreter for a tenth of a second.
