@@ -62,7 +62,9 @@ async def test_a_client_hears_of_changes_that_any_worker_makes(server: HttpServe
         answer_of(await client.call_tool("record_run", {"messages": a_turn(), "session_id": "told"}))
         async with client.listen(resource_subscriptions=["session://told"]) as changes:
             for number in range(4):
-                message = call_of("record_run", messages=a_turn(f"and {number}"), session_id="told", run_id=f"told-{number}")
+                message = call_of(
+                    "record_run", messages=a_turn(f"and {number}"), session_id="told", run_id=f"told-{number}"
+                )
                 async with httpx2.AsyncClient() as fresh:
                     headers = {"content-type": "application/json", "accept": "application/json"}
                     answer = await fresh.post(server.url, json=message, headers=headers)
