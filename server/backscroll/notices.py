@@ -193,8 +193,10 @@ class Watch:
         version = -1
         while True:
             with contextlib.suppress(TimeoutError):
-                # With nothing watched there is nothing to poll for.
-                await asyncio.wait_for(self.moved.wait(), self._poll_seconds() if self._watched else None)
+                # With nothing watched there is nothing to poll for. Not wait_for: before Python 3.12 it may lose
+                # a cancellation that comes together with the event.
+                async with asyncio.timeout(self._poll_seconds() if self._watched else None):
+                    await self.moved.wait()
             ours = self.moved.is_set()
             self.moved.clear()
             try:
