@@ -6,9 +6,10 @@ from typing import Any, Self
 from .database import Ask, Connection, Database
 from .migrating import migrated
 from .part import Part
+from .recording import Recording
 
 
-class PostgresStore(Part):
+class PostgresStore(Recording, Part):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
