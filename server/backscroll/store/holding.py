@@ -263,7 +263,9 @@ def _hold_own(calls: Sequence[Call], asked: Sequence[Wanted]) -> None:
         alike[call_text(call.tool_name, call.arguments)].append(call)
     said = list(alike.values())
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as own:
-        own.execute(f"CREATE VIRTUAL TABLE search_index USING fts5 (text, forms, content = '', tokenize = '{TOKENIZER}')")
+        own.execute(
+            f"CREATE VIRTUAL TABLE search_index USING fts5 (text, forms, content = '', tokenize = '{TOKENIZER}')"
+        )
         own.execute("BEGIN")
         own.executemany(
             "INSERT INTO search_index (rowid, text, forms) VALUES (?, ?, ?)",
