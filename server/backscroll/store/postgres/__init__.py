@@ -3,12 +3,17 @@
 from hashlib import blake2b
 from typing import Any, Self
 
+from .calls import Calls
+from .changing import Changing
+from .chats import Chats
+from .counting import Counting
 from .database import Ask, Connection, Database
+from .messages import Messages
 from .migrating import migrated
-from .part import Part
+from .sessions import Sessions
 
 
-class PostgresStore(Part):
+class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
