@@ -10,10 +10,11 @@ from .counting import Counting
 from .database import Ask, Connection, Database
 from .messages import Messages
 from .migrating import migrated
+from .searching import Searching
 from .sessions import Sessions
 
 
-class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting):
+class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting, Searching):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
