@@ -11,10 +11,11 @@ from .database import Ask, Connection, Database
 from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
+from .searching import Searching
 from .sessions import Sessions
 
 
-class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting):
+class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Searching):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
