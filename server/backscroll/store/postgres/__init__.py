@@ -1,15 +1,22 @@
 """The store on Postgres: many users, many servers, one database that somebody operates already."""
 
-from hashlib import blake2b
 from typing import Any, Self
 
+from .archiving import Archives
+from .choices import PostgresChoices
 from .database import Ask, Connection, Database
+from .deleting import Deletions
 from .migrating import migrated
 from .part import Part
+from .restoring import Restorations
 
 
-class PostgresStore(Part):
+class PostgresStore(Archives, Deletions, Restorations, Part):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
+
+    def __init__(self, database: Database, digest_key: bytes) -> None:
+        super().__init__(database, digest_key)
+        self.choices = PostgresChoices(database, self.tombstone_digest)
 
     @classmethod
     async def opened(
@@ -35,9 +42,6 @@ class PostgresStore(Part):
 
     async def digest_key(self) -> bytes:
         return self._digest_key
-
-    def tombstone_digest(self, source: str, session_id: str) -> bytes:
-        return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
     async def ready(self) -> None:
         """Ask the server for anything. Raises StoreBusy, StoreUnusable."""
