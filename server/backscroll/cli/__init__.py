@@ -10,6 +10,7 @@ from ..terminal import safe
 from . import (
     capturing,
     changing,
+    copying,
     deleting,
     doctoring,
     moving,
@@ -64,6 +65,7 @@ for command in (
     doctoring.doctor,
     upkeep.stats,
     upkeep.backup,
+    copying.copy_,
     upkeep.migrate,
     capturing.capture,
 ):

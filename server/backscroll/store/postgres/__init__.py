@@ -4,6 +4,7 @@ from typing import Any, Self
 
 from .archiving import Archives
 from .choices import PostgresChoices
+from .copying import PostgresArriving
 from .database import Ask, Connection, Database
 from .deleting import Deletions
 from .migrating import migrated
@@ -17,6 +18,7 @@ class PostgresStore(Archives, Deletions, Restorations, Part):
     def __init__(self, database: Database, digest_key: bytes) -> None:
         super().__init__(database, digest_key)
         self.choices = PostgresChoices(database, self.tombstone_digest)
+        self.arriving = PostgresArriving(self)
 
     @classmethod
     async def opened(
