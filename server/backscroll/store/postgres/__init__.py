@@ -9,10 +9,11 @@ from .database import Ask, Connection, Database
 from .deleting import Deletions
 from .migrating import migrated
 from .part import Part
+from .recording import Recording
 from .restoring import Restorations
 
 
-class PostgresStore(Archives, Deletions, Restorations, Part):
+class PostgresStore(Recording, Archives, Deletions, Restorations, Part):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes) -> None:
