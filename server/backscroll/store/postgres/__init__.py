@@ -3,17 +3,24 @@
 from typing import Any, Self
 
 from .archiving import Archives
+from .calls import Calls
+from .changing import Changing
+from .chats import Chats
 from .choices import PostgresChoices
 from .copying import PostgresArriving
+from .counting import Counting
 from .database import Ask, Connection, Database
 from .deleting import Deletions
+from .messages import Messages
 from .migrating import migrated
-from .part import Part
 from .recording import Recording
 from .restoring import Restorations
+from .sessions import Sessions
 
 
-class PostgresStore(Recording, Archives, Deletions, Restorations, Part):
+class PostgresStore(
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Archives, Deletions, Restorations
+):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes) -> None:
