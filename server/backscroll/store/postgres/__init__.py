@@ -1,22 +1,33 @@
 """The store on Postgres: many users, many servers, one database that somebody operates already."""
 
-from hashlib import blake2b
 from typing import Any, Self
 
+from .archiving import Archives
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
+from .choices import PostgresChoices
+from .copying import PostgresArriving
 from .counting import Counting
 from .database import Ask, Connection, Database
+from .deleting import Deletions
 from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
+from .restoring import Restorations
 from .searching import Searching
 from .sessions import Sessions
 
 
-class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Searching):
+class PostgresStore(
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Searching, Archives, Deletions, Restorations
+):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
+
+    def __init__(self, database: Database, digest_key: bytes) -> None:
+        super().__init__(database, digest_key)
+        self.choices = PostgresChoices(database, self.tombstone_digest)
+        self.arriving = PostgresArriving(self)
 
     @classmethod
     async def opened(
@@ -42,9 +53,6 @@ class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Count
 
     async def digest_key(self) -> bytes:
         return self._digest_key
-
-    def tombstone_digest(self, source: str, session_id: str) -> bytes:
-        return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
     async def ready(self) -> None:
         """Ask the server for anything. Raises StoreBusy, StoreUnusable."""
