@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from . import exclusions, sources
+from . import exclusions, signing, sources
 from .errors import ConfigError
 from .exclusions import Exclusions
 
@@ -77,8 +77,16 @@ class Settings(BaseModel):
     max_media_bytes: int = Field(32 << 20, ge=1)
     retention_days: int | None = Field(None, ge=1, le=36_500)
     max_db_bytes: int | None = Field(None, ge=1)
+    # Over HTTP: whose JWTs are taken, all three or none (auth/). Without them only tokens of `backscroll token` are.
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwks: str | None = None
+    jwt_algorithms: str = "RS256,ES256"
+    jwt_user_claim: str = Field("sub", min_length=1)
+    jwt_scope_claim: str = Field("scope", min_length=1)
+    jwt_leeway_s: float = Field(30.0, ge=0, le=300)
 
-    @field_validator("exclude_projects", "exclude_sources", mode="before")
+    @field_validator("exclude_projects", "exclude_sources", "jwt_algorithms", mode="before")
     @classmethod
     def _by_commas(cls, value: Any) -> Any:
         """A list, as TOML has them, says the same as text by commas."""
@@ -115,6 +123,19 @@ class Settings(BaseModel):
     def _of_known_sources(cls, sync: str) -> str:
         sources.chosen(sync)
         return sync
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _that_prove(cls, value: str) -> str:
+        signing.algorithms(value)
+        return value
+
+    @field_validator("jwks")
+    @classmethod
+    def _not_to_be_altered(cls, value: str | None) -> str | None:
+        if value is not None:
+            signing.check_place(value)
+        return value
 
     def synced_hosts(self) -> tuple[str, ...]:
         """The hosts whose transcripts are kept up with, but for those that are excluded; none where sync is off."""

@@ -58,6 +58,7 @@ from .migrating import migrated
 from .purging import rare_words
 from .redacting import SqliteSecrets
 from .rows import find_session, find_user
+from .tokens import SqliteTokens
 from .vectors import SqliteVectors
 
 
@@ -71,6 +72,7 @@ class SqliteStore:
         self.ledger = SqliteLedger(database)
         self._index = IndexKeeper(database)
         self.secrets = SqliteSecrets(database, self._index)
+        self.tokens = SqliteTokens(database)
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
