@@ -321,4 +321,4 @@ def _cannot_connect(error: psycopg.OperationalError) -> str:
 
 def _sql(statement: str) -> LiteralString:
     # Statements are put together from constants of ours; values are bound.
-    return statement  # type: ignore[return-value]
+    return statement
