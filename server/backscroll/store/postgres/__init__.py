@@ -3,13 +3,21 @@
 from hashlib import blake2b
 from typing import Any, Self
 
+from .about import Abouts
 from .database import Ask, Connection, Database
+from .ledger import PostgresLedger
 from .migrating import migrated
 from .part import Part
+from .tokens import PostgresTokens
 
 
-class PostgresStore(Part):
+class PostgresStore(Abouts, Part):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
+
+    def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
+        super().__init__(database, digest_key)
+        self.ledger = PostgresLedger(database, url)
+        self.tokens = PostgresTokens(database)
 
     @classmethod
     async def opened(
@@ -28,7 +36,7 @@ class PostgresStore(Part):
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0])
+        return cls(database, found[0], url)
 
     async def close(self) -> None:
         await self._database.close()
