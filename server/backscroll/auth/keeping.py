@@ -40,10 +40,16 @@ async def listed(tokens: TokenStore, user_id: str | None, *, now: datetime) -> l
 
 
 async def revoke(tokens: TokenStore, token_id: str, *, now: datetime) -> tuple[AccessToken, bool]:
-    """The token, refused from the next request on, and whether it was not so before. Raises NotFound."""
-    found = await tokens.named(token_id)
+    """The token, refused from the next request on, and whether it was not so before. Raises NotFound.
+
+    A whole token, as it was found where it should not be, stands for its id.
+    """
+    whole = opaque.parsed(token_id)
+    found = await tokens.named(token_id if whole is None else whole.token_id)
     if found is None:
-        raise NotFound(f"No token {token_id[:40]!r}. `backscroll token list --all` shows the ids of all tokens.")
+        # What may be a part of a token is not repeated.
+        told = "of this form" if token_id.startswith(opaque.PREFIX) else repr(token_id[:40])
+        raise NotFound(f"No token {told}. `backscroll token list --all` shows the ids of all tokens.")
     tag = user_tag(found.user_id)
     first = await tokens.revoke(tag, found.token_id, opaque.milliseconds(now))
     return _shown(await tokens.find(tag, found.token_id) or found, now), first
