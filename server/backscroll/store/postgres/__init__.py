@@ -1,21 +1,25 @@
 """The store on Postgres: many users, many servers, one database that somebody operates already."""
 
-from hashlib import blake2b
 from typing import Any, Self
 
 from .about import Abouts
+from .archiving import Archives
+from .choices import PostgresChoices
 from .database import Ask, Connection, Database
+from .deleting import Deletions
 from .ledger import PostgresLedger
 from .migrating import migrated
 from .part import Part
+from .restoring import Restorations
 from .tokens import PostgresTokens
 
 
-class PostgresStore(Abouts, Part):
+class PostgresStore(Abouts, Archives, Deletions, Restorations, Part):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
         super().__init__(database, digest_key)
+        self.choices = PostgresChoices(database, self.tombstone_digest)
         self.ledger = PostgresLedger(database, url)
         self.tokens = PostgresTokens(database)
 
@@ -43,9 +47,6 @@ class PostgresStore(Abouts, Part):
 
     async def digest_key(self) -> bytes:
         return self._digest_key
-
-    def tombstone_digest(self, source: str, session_id: str) -> bytes:
-        return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
     async def ready(self) -> None:
         """Ask the server for anything. Raises StoreBusy, StoreUnusable."""
