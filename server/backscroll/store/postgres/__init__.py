@@ -2,9 +2,10 @@
 
 from typing import Any, Self
 
+from ...addresses import companions, platform_folder
 from .about import Abouts
 from .archiving import Archives
-from .choices import PostgresChoices
+from .choices import Marker, PostgresChoices
 from .database import Ask, Connection, Database
 from .deleting import Deletions
 from .ledger import PostgresLedger
@@ -19,7 +20,9 @@ class PostgresStore(Abouts, Archives, Deletions, Restorations, Part):
 
     def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
         super().__init__(database, digest_key)
-        self.choices = PostgresChoices(database, self.tombstone_digest)
+        self.choices = PostgresChoices(
+            database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
+        )
         self.ledger = PostgresLedger(database, url)
         self.tokens = PostgresTokens(database)
 

@@ -17,8 +17,10 @@ class PostgresTokens:
 
     async def add(self, token: StoredToken) -> None:
         async def add(writing: Writing) -> None:
-            # Of one user: another user's token of this id, which is random, would be another token all the same.
-            added = await writing.run(
+            # Another user's too: people name a token by its id alone. A unique index could not be spread by user; ids
+            # are random, so that nobody has to be kept from making the same one at the same moment.
+            taken = await writing.one("SELECT 1 FROM access_tokens WHERE token_id = %s", (token.token_id,))
+            added = not taken and await writing.run(
                 f"INSERT INTO access_tokens (user_key, {_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT DO NOTHING",
                 (writing.user_key, *token),
