@@ -320,8 +320,8 @@ class Store(Protocol):
         """The database's own key for digests and cursors."""
         ...
 
-    async def data_version(self) -> int:
-        """Changes whenever anything was committed, by any process."""
+    async def data_version(self, user_id: str) -> int:
+        """Changes whenever anything of this user's was committed, by any process; and it may when another's was."""
         ...
 
     async def counts(self, user_id: str) -> dict[str, int]: ...

@@ -353,7 +353,8 @@ class SqliteStore:
     async def digest_key(self) -> bytes:
         return self._digest_key
 
-    async def data_version(self) -> int:
+    async def data_version(self, user_id: str) -> int:
+        # One for the whole file: the user makes no difference.
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
 
     async def counts(self, user_id: str) -> dict[str, int]:
