@@ -91,6 +91,15 @@ class PostgresServer:
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
+    def ask_for_password(self, role: str) -> None:
+        """From now on, of this role alone."""
+        file = self.folder / "data" / "pg_hba.conf"
+        rules = file.read_text()
+        rule = f"host all {role} 127.0.0.1/32 scram-sha-256\n"
+        if rule not in rules:
+            file.write_text(rule + rules)
+        self._execute("SELECT pg_reload_conf()")
+
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(statement)
