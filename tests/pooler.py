@@ -7,12 +7,20 @@ is somebody else's from then on, or nobody's.
 """
 
 import asyncio
+import shutil
+import socket
 import struct
+import subprocess
+import tempfile
+import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from postgres_server import PostgresServer, free_port
 
 _PROTOCOL = 196_608
 _ENCRYPTED = frozenset({80_877_103, 80_877_104})
@@ -184,3 +192,51 @@ def _startup(user: str, database: str) -> bytes:
 
 def _message(kind: bytes, body: bytes) -> bytes:
     return kind + struct.pack("!i", len(body) + 4) + body
+
+
+@contextmanager
+def pgbouncer(server: PostgresServer) -> Iterator[int]:
+    """PgBouncer in transaction mode with three connections; the port that it listens on."""
+    folder = Path(tempfile.mkdtemp(prefix="backscroll-bouncer-"))
+    port = free_port()
+    (folder / "pgbouncer.ini").write_text(
+        f"""[databases]
+* = host=127.0.0.1 port={server.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 3
+"""
+    )
+    (folder / "users").write_text('"backscroll" ""\n')
+    folder.chmod(0o755)
+    process = subprocess.Popen(
+        ["pgbouncer", str(folder / "pgbouncer.ini")],
+        user=server.account,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _listened_to(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listened_to(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -126,7 +126,7 @@ def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[Postgr
     account = _unprivileged() if os.geteuid() == 0 else None
     if account is not None:
         os.chown(folder, pwd.getpwnam(account).pw_uid, -1)
-    server = PostgresServer(folder, _binaries(folder, account), _free_port(), account)
+    server = PostgresServer(folder, _binaries(folder, account), free_port(), account)
     try:
         server._run(
             "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
@@ -209,7 +209,7 @@ def _runs(binaries: Path, account: str | None) -> bool:
     return done.returncode == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.socket() as probe:

@@ -6,6 +6,7 @@ from ...addresses import companions, platform_folder
 from .about import Abouts
 from .archiving import Archives
 from .choices import Marker, PostgresChoices
+from .copying import PostgresArriving
 from .database import Ask, Connection, Database
 from .deleting import Deletions
 from .ledger import PostgresLedger
@@ -23,6 +24,7 @@ class PostgresStore(Abouts, Archives, Deletions, Restorations, Part):
         self.choices = PostgresChoices(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
+        self.arriving = PostgresArriving(self)
         self.ledger = PostgresLedger(database, url)
         self.tokens = PostgresTokens(database)
 

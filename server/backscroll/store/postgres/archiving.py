@@ -29,7 +29,7 @@ from ..archiving import (
 )
 from ..rows import SessionRow, from_ms, load
 from .database import Row, Transaction, user_key
-from .finding import find_session, session_by_key
+from .finding import SESSION_COLUMNS, find_session, session_by_key, session_of
 from .part import Part
 
 PAGE_ROWS = 500
@@ -57,18 +57,43 @@ async def rows(db: Transaction, owner: UUID, refs: Sequence[str] | None) -> Asyn
     """
     shown: set[int] = set()
     parents: dict[int, int | None] = dict(
-        await db.all("SELECT session_key, parent_key FROM sessions WHERE user_key = %s ORDER BY number", (owner,))  # type: ignore[arg-type]
+        await db.all("SELECT session_key, parent_key FROM sessions WHERE user_key = %s ORDER BY number", (owner,))
     )
     chosen = set(parents) if refs is None else {(await find_session(db, owner, ref)).session_key for ref in refs}
     for key in in_order(parents, chosen):
-        session = await session_by_key(db, owner, key)
-        yield [await _head(db, owner, session)]
-        async for runs in _runs(db, owner, session):
-            yield runs
-        async with aclosing(_talk(db, owner, key, shown)) as talk:
-            async for page in talk:
+        async with aclosing(session_rows(db, owner, await session_by_key(db, owner, key), shown)) as pages:
+            async for page in pages:
                 yield page
-        yield await _summaries(db, owner, key)
+
+
+async def session_rows(
+    db: Transaction, owner: UUID, session: SessionRow, shown: set[int]
+) -> AsyncGenerator[list[ArchivedRow], None]:
+    """The archive of one session; media that are `shown` already are left out, and others added to it."""
+    yield [await _head(db, owner, session)]
+    async for runs in _runs(db, owner, session):
+        yield runs
+    async with aclosing(_talk(db, owner, session.session_key, shown)) as talk:
+        async for page in talk:
+            yield page
+    yield await _summaries(db, owner, session.session_key)
+
+
+async def heads(db: Transaction, owner: UUID) -> list[ArchivedSession]:
+    """Of all the user's sessions; parents before forks."""
+    rows = await db.all(
+        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = %s ORDER BY s.number", (owner,)
+    )
+    sessions = {session.session_key: session for session in map(session_of, rows)}
+    summaries: dict[int, int] = dict(
+        await db.all("SELECT session_key, count(*) FROM summaries WHERE user_key = %s GROUP BY session_key", (owner,))
+    )
+    found = []
+    for key in in_order({key: one.parent_key for key, one in sessions.items()}, sessions):
+        one = sessions[key]
+        parent = None if one.parent_key is None else str(sessions[one.parent_key].session_id)
+        found.append(head_of(one, forked_from=parent, summaries=summaries.get(key, 0)))
+    return found
 
 
 async def _head(db: Transaction, owner: UUID, row: SessionRow) -> ArchivedSession:
@@ -127,9 +152,7 @@ _MESSAGES = """
         WHERE before < %(bytes)s
     )
     SELECT m.message_key, m.seq, r.run_index, m.role, m.from_history, m.text, m.reasoning, m.tool_call_id,
-        m.tool_name, m.is_error, m.payload, m.created_at,
-        (SELECT min(d.position) FROM digests AS d
-            WHERE d.user_key = m.user_key AND d.run_key = m.run_key AND d.seq = m.seq AND d.stored = 1)
+        m.tool_name, m.is_error, m.payload, m.created_at, r.run_key
     FROM page JOIN messages AS m ON m.user_key = %(user)s AND m.message_key = page.message_key
     JOIN runs AS r ON r.user_key = m.user_key AND r.run_key = m.run_key
     ORDER BY m.seq
@@ -156,6 +179,7 @@ async def _talk(
             break
         after = found[-1][1]
         keys = [row[0] for row in found]
+        received = await _received(db, owner, found)
         calls = await _calls_of(db, owner, keys)
         media = await _media_of(db, owner, keys)
         page: list[ArchivedRow] = []
@@ -169,24 +193,29 @@ async def _talk(
             mine = calls.get(row[0], ())
             if mine:
                 page += await loose.before(min(key for key, _ in mine))
-            page.append(_message(row, [digest for _, digest in media.get(row[0], ())], [call for _, call in mine]))
+            shows = tuple(digest.hex() for _, digest in media.get(row[0], ()))
+            page.append(_message(row, received.get(row[1]), shows, [call for _, call in mine]))
         yield page
     while rest := await loose.before(1 << 62, at_most=PAGE_ROWS):
         yield rest
 
 
-def _message(row: Row, media: Sequence[bytes], calls: Sequence[Row]) -> ArchivedMessage:
+def _message(
+    row: Row, received: tuple[int, bytes] | None, media: tuple[str, ...], calls: Sequence[Row]
+) -> ArchivedMessage:
     _, seq, run_index, role, from_history, text, reasoning, tool_call_id, tool_name, is_error, *rest = row
-    payload, created_at, position = rest
+    payload, created_at, _ = rest
+    position, digest = received or (None, b"")
     return ArchivedMessage(
         seq=seq,
         run_index=run_index,
         position=position,
+        digest=digest,
         role=role,
         from_history=bool(from_history),
         text=text,
         reasoning=reasoning,
-        media=tuple(digest.hex() for digest in media),
+        media=media,
         tool_calls=tuple(call_of(call[2:], created_at) for call in calls),
         tool_call_id=tool_call_id,
         tool_name=tool_name,
@@ -194,6 +223,16 @@ def _message(row: Row, media: Sequence[bytes], calls: Sequence[Row]) -> Archived
         payload=load(payload),
         created_at=from_ms(created_at),
     )
+
+
+async def _received(db: Transaction, owner: UUID, page: Sequence[Row]) -> dict[int, tuple[int, bytes]]:
+    """By seq: at which place of its run each message of a page was received, and its digest."""
+    rows = await db.all(
+        "SELECT seq, position, digest FROM digests WHERE user_key = %s AND run_key = ANY(%s::bigint[]) "
+        "AND stored = 1 AND seq BETWEEN %s AND %s ORDER BY position DESC",
+        (owner, list({row[-1] for row in page}), page[0][1], page[-1][1]),
+    )
+    return {seq: (position, bytes(digest)) for seq, position, digest in rows}
 
 
 async def _calls_of(db: Transaction, owner: UUID, keys: Sequence[int]) -> dict[int, list[tuple[int, Row]]]:

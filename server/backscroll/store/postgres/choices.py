@@ -230,7 +230,8 @@ class PostgresChoices:
             deleting = Deleting(forks, self._tombstone, now, said_before)
             began = time.monotonic()
             through = 0
-            for through, one in enumerate(chosen, start=1):
+            for one in chosen:
+                through += 1
                 await delete_chosen(writing, one.key, deleting, not_after=one.last_activity_at)
                 if time.monotonic() - began > HOLD_SECONDS:
                     break

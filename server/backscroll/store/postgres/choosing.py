@@ -118,7 +118,7 @@ async def _chosen(db: Transaction, owner: UUID, taken: dict[int, int], forks: di
         return tuple(sorted(told[key][1] for key in keys if key not in taken))
 
     return [
-        Chosen(*told[key][:7], told[key][7], taken[key], numbers(forks.get(key, ())))
+        Chosen(*told[key], taken[key], numbers(forks.get(key, ())))  # type: ignore[call-arg]
         for key in forks_first(taken, forks)
     ]
 

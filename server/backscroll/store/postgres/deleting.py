@@ -23,7 +23,7 @@ AT_ONCE = 20_000
 """Messages that one statement deletes: its time limit must do for them, with all that hangs on them."""
 
 
-_HANGING = (("search_index", "search_entries"), ("vectors", "vectors"))
+_HANGING = (("search_index", "search_entries"),)
 """What the receipt calls it, and its table. Deleted before the messages, to be counted and in one go."""
 
 
@@ -36,6 +36,8 @@ class Deleting:
     now: int
     said_before: int | None = None
     """Where set, only what was said before that moment (UTC ms) stays out of imports."""
+    leaving: Collection[str] | None = None
+    """Of which sessions a tombstone is left; None: of all."""
     keys: list[int] = field(default_factory=list)
     rows: Counter[str] = field(default_factory=Counter)
 
@@ -148,23 +150,9 @@ async def _remove(db: Writing, session: SessionRow, deleting: Deleting) -> None:
     )
     # Other ways by which its runs came: whoever told of it must not bring it back.
     sources = {session.source, *(source or session.source for (source,) in ways)}
-    await _forget_facts(db, session, sources)
-    await db.many(
-        "INSERT INTO tombstones AS t (user_key, source, digest, deleted_at, said_before) VALUES (%s, %s, %s, %s, %s) "
-        "ON CONFLICT (user_key, source, digest) DO UPDATE SET deleted_at = excluded.deleted_at, said_before = "
-        "CASE WHEN t.said_before IS NOT NULL AND excluded.said_before IS NOT NULL "
-        "THEN greatest(t.said_before, excluded.said_before) END",
-        [
-            (
-                db.user_key,
-                source,
-                deleting.tombstone(source, str(session.session_id)),
-                deleting.now,
-                deleting.said_before,
-            )
-            for source in sorted(sources)
-        ],
-    )
+    if deleting.leaving is None or session.session_id in deleting.leaving:
+        await _forget_facts(db, session, sources)
+        await _leave_tombstones(db, session, sources, deleting)
     deleting.rows.update(await empty_session(db, key))
     deleting.rows["summaries"] += await db.run(
         "DELETE FROM summaries WHERE user_key = %s AND session_key = %s", (db.user_key, key)
@@ -173,6 +161,20 @@ async def _remove(db: Writing, session: SessionRow, deleting: Deleting) -> None:
         "DELETE FROM sessions WHERE user_key = %s AND session_key = %s", (db.user_key, key)
     )
     deleting.keys.append(key)
+
+
+async def _leave_tombstones(db: Writing, session: SessionRow, sources: Collection[str], deleting: Deleting) -> None:
+    name = str(session.session_id)
+    await db.many(
+        "INSERT INTO tombstones AS t (user_key, source, digest, deleted_at, said_before) VALUES (%s, %s, %s, %s, %s) "
+        "ON CONFLICT (user_key, source, digest) DO UPDATE SET deleted_at = excluded.deleted_at, said_before = "
+        "CASE WHEN t.said_before IS NOT NULL AND excluded.said_before IS NOT NULL "
+        "THEN greatest(t.said_before, excluded.said_before) END",
+        [
+            (db.user_key, source, deleting.tombstone(source, name), deleting.now, deleting.said_before)
+            for source in sorted(sources)
+        ],
+    )
 
 
 async def _forget_facts(db: Writing, session: SessionRow, sources: Collection[str]) -> None:

@@ -27,12 +27,12 @@ Pages = AsyncIterator[Sequence[ArchivedRow]]
 
 @dataclass(frozen=True, slots=True)
 class Restoring:
-    """How an archive is taken in. `replacing`: what is here under its id is of no account."""
+    """How an archive is taken in. `tombstone` is what would keep it out. `replacing`: whatever stands in its place."""
 
     head: ArchivedSession
     keep_number: bool
-    tombstone: bytes
-    lift_tombstone: bool
+    tombstone: bytes | None = None
+    lift_tombstone: bool = False
     replacing: bool = False
 
 
@@ -125,6 +125,8 @@ async def restore(db: Writing, how: Restoring, pages: Pages) -> Restored:
 
 
 async def _is_buried(db: Writing, how: Restoring) -> bool:
+    if how.tombstone is None:
+        return False
     buried = (db.user_key, how.head.source, how.tombstone)
     if how.lift_tombstone:
         await db.run("DELETE FROM tombstones WHERE user_key = %s AND source = %s AND digest = %s", buried)

@@ -49,6 +49,7 @@ from . import (
     sessions,
 )
 from .choices import SqliteChoices, refuse_while_paused
+from .copying import SqliteLeaving
 from .database import Database
 from .emptying import Emptier
 from .facts import SqliteFacts
@@ -77,6 +78,7 @@ class SqliteStore:
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
+        self.leaving = SqliteLeaving(database)
         self.choices = SqliteChoices(database, self._index, self._emptier, self._tombstone)
 
     @classmethod

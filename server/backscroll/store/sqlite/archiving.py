@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from ..archive import (
     ArchivedCall,
@@ -27,6 +28,8 @@ from ..archiving import (
 from ..rows import SessionRow, from_ms, load, unpack_id
 from .rows import find_session, find_user, session_by_key
 
+T = TypeVar("T")
+
 PAGE_ROWS = 500
 PAGE_CHARS = 1 << 20
 
@@ -38,16 +41,26 @@ def rows(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) -> Ge
     """
     shown: set[int] = set()
     for key in _in_order(db, user_id, refs):
-        session = session_by_key(db, key)
-        yield _head(db, session)
-        yield from _runs(db, session)
-        yield from _talk(db, key, shown)
-        yield from _summaries(db, key)
+        yield from session_rows(db, key, shown)
 
 
-def page(found: Iterator[ArchivedRow]) -> list[ArchivedRow]:
+def session_rows(db: sqlite3.Connection, key: int, shown: set[int]) -> Generator[ArchivedRow, None, None]:
+    """The archive of one session; media that are `shown` already are left out, and others added to it."""
+    session = session_by_key(db, key)
+    yield _head(db, session)
+    yield from _runs(db, session)
+    yield from _talk(db, key, shown)
+    yield from _summaries(db, key)
+
+
+def heads(db: sqlite3.Connection, user_id: str) -> list[ArchivedSession]:
+    """Of all the user's sessions; parents before forks."""
+    return [_head(db, session_by_key(db, key)) for key in _in_order(db, user_id, None)]
+
+
+def page(found: Iterator[T]) -> list[T]:
     """The next rows, about a megabyte of them; nothing at the end."""
-    taken: list[ArchivedRow] = []
+    taken: list[T] = []
     chars = 0
     for row in islice(found, PAGE_ROWS):
         taken.append(row)
@@ -57,7 +70,7 @@ def page(found: Iterator[ArchivedRow]) -> list[ArchivedRow]:
     return taken
 
 
-def _size(row: ArchivedRow) -> int:
+def _size(row: object) -> int:
     if isinstance(row, ArchivedMedia):
         return len(row.data or b"")
     if isinstance(row, ArchivedMessage):
@@ -124,10 +137,12 @@ def _talk(db: sqlite3.Connection, session_key: int, shown: set[int]) -> Iterator
         first_call, calls = _calls(db, key, created_at)
         if first_call is not None:
             yield from loose.before(first_call)
+        position, digest = positions.of(seq)
         yield ArchivedMessage(
             seq=seq,
             run_index=run_index,
-            position=positions.of(seq),
+            position=position,
+            digest=digest,
             role=role,
             from_history=bool(from_history),
             text=text,
@@ -177,20 +192,20 @@ class _Loose:
 
 
 class _Positions:
-    """At which place of its run each message was received, looked up by rising seq."""
+    """At which place of its run each message was received, and its digest, looked up by rising seq."""
 
     def __init__(self, db: sqlite3.Connection, session_key: int) -> None:
         self._rows = db.execute(
-            "SELECT d.seq, d.position FROM runs AS r JOIN digests AS d ON d.run_key = r.run_key "
+            "SELECT d.seq, d.position, d.digest FROM runs AS r JOIN digests AS d ON d.run_key = r.run_key "
             "WHERE r.session_key = ? AND d.stored = 1 ORDER BY d.seq",
             (session_key,),
         )
         self._next = self._rows.fetchone()
 
-    def of(self, seq: int) -> int | None:
+    def of(self, seq: int) -> tuple[int | None, bytes]:
         while self._next is not None and self._next[0] < seq:
             self._next = self._rows.fetchone()
-        return int(self._next[1]) if self._next is not None and self._next[0] == seq else None
+        return self._next[1:] if self._next is not None and self._next[0] == seq else (None, b"")
 
 
 def _medium(db: sqlite3.Connection, media_key: int) -> ArchivedMedia:
