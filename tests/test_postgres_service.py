@@ -244,7 +244,7 @@ async def test_a_server_that_stays_away_is_told_after_the_time_limit_and_serves_
 ) -> None:
     store = await open_store(postgres_url, StoreOptions(busy_timeout_s=0.5))
     await store.ledger.save("ada", [a_state("/a")])
-    await asyncio.to_thread(postgres.stop, "immediate")
+    await asyncio.to_thread(postgres.stop, "fast")
     try:
         with pytest.raises(StoreBusy, match="try again"):
             await asyncio.wait_for(store.ledger.save("ada", [a_state("/b")]), PATIENCE_S)
