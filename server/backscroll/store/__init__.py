@@ -15,6 +15,7 @@ from .calling import Attempts, CallMatches, CallSearch, CallsFound, CallWindow, 
 from .choices import ChoiceStore
 from .facts import FactStore
 from .ledger import ImportLedger, ImportMark, LastSync, Lease
+from .purging import Purged, Purging
 from .redacting import SecretStore
 from .tokens import TokenStore
 from .values import (
@@ -166,8 +167,14 @@ class Store(Protocol):
         """
         ...
 
-    async def purge(self, words: Sequence[str]) -> dict[str, int]:
-        """Rewrite index and file so that deleted text is in no page; return which `words` its bytes still hold."""
+    @property
+    def purging(self) -> Purging:
+        """What receipts may promise of deleted text."""
+        ...
+
+    async def purge(self, words: Sequence[str]) -> Purged:
+        """Rewrite index and file so that deleted text is in no page, and tell which `words` their bytes still hold;
+        or as near to that as the database can come."""
         ...
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool: ...

@@ -5,18 +5,26 @@ from typing import Any, Self
 from ...addresses import companions, platform_folder
 from .about import Abouts
 from .archiving import Archives
+from .calls import Calls
+from .changing import Changing
+from .chats import Chats
 from .choices import Marker, PostgresChoices
 from .copying import PostgresArriving
+from .counting import Counting
 from .database import Ask, Connection, Database
 from .deleting import Deletions
 from .ledger import PostgresLedger
+from .messages import Messages
 from .migrating import migrated
-from .part import Part
+from .recording import Recording
 from .restoring import Restorations
+from .sessions import Sessions
 from .tokens import PostgresTokens
 
 
-class PostgresStore(Abouts, Archives, Deletions, Restorations, Part):
+class PostgresStore(
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Archives, Deletions, Restorations, Abouts
+):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes, url: str) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 from ...errors import Conflict
 from ...models import Session
 from ..choosing import names_of, started_of
+from ..purging import NOT_VACUUMED, TABLES, VACUUMED, Purged, Purging
 from ..rows import SessionRow, to_ms
 from ..values import Deleted
-from .database import Transaction, Writing, user_key
+from .database import Ask, Transaction, Writing, user_key
 from .finding import find_session, session_by_key, sessions_by_key
 from .handing import hand_over
 from .part import Part
@@ -25,6 +26,13 @@ AT_ONCE = 20_000
 
 _HANGING = (("search_index", "search_entries"),)
 """What the receipt calls it, and its table. Deleted before the messages, to be counted and in one go."""
+
+
+PURGED = (
+    "sessions", "runs", "messages", "tool_calls", "digests", "media", "message_media", "summaries", "tellings", "facts",
+    *(name for _, name in _HANGING),
+)  # fmt: skip
+"""Tables that hold what was said, or tell of it."""
 
 
 @dataclass(slots=True)
@@ -61,6 +69,26 @@ class Deletions(Part):
             return await writing.run(statement, (user_key(user_id), source, digest)) > 0
 
         return await self._database.write(user_id, lift)
+
+    @property
+    def purging(self) -> Purging:
+        return TABLES
+
+    async def purge(self, words: Sequence[str]) -> Purged:
+        """Vacuum what deletions leave rows in. No table is locked: those of a service are never rewritten for one."""
+        ((allowed,),) = (
+            await self._database.fetch(
+                Ask(
+                    "SELECT coalesce(bool_and(pg_has_role(c.relowner, 'USAGE')), false) FROM pg_class AS c "
+                    "WHERE c.oid = ANY(SELECT to_regclass(name) FROM unnest(%s::text[]) AS name)",
+                    (list(PURGED),),
+                )
+            )
+        )[0]
+        if not allowed:
+            return NOT_VACUUMED
+        await self._database.alone(f"VACUUM (INDEX_CLEANUP ON) {', '.join(PURGED)}")
+        return VACUUMED
 
 
 async def delete_named(db: Writing, ref: str, deleting: Deleting) -> Session:

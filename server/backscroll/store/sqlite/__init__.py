@@ -31,6 +31,7 @@ from .. import (
 )
 from ..about import About
 from ..archive import ArchivedRow, ArchivedSession, Restored
+from ..purging import FILE, Purged, Purging
 from ..rows import SessionRow, to_ms, unpack_id
 from . import (
     archiving,
@@ -177,13 +178,17 @@ class SqliteStore:
         """The keyed digest under which a deleted session is remembered."""
         return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
-    async def purge(self, words: Sequence[str]) -> dict[str, int]:
+    @property
+    def purging(self) -> Purging:
+        return FILE
+
+    async def purge(self, words: Sequence[str]) -> Purged:
         def rewrite_file(db: sqlite3.Connection) -> dict[str, int]:
             purging.purge(db)
             return purging.left_over(db, self.path, words)
 
         await self._index.merge_all()
-        return await self._database.alone(rewrite_file)
+        return Purged(await self._database.alone(rewrite_file))
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
         return await self._database.write(
