@@ -5,7 +5,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ..errors import StoreBusy, StoreUnusable
-from .sqlite.lock import FileLock
+from .lock import FileLock
 
 
 class FileLease:
