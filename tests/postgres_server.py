@@ -20,6 +20,7 @@ import psycopg
 
 from backscroll.store import migrate
 from backscroll.store.postgres.migrating import DIALECT
+from scripts.partitioned_schema import partitioned
 
 TEMPLATE = "backscroll_template"
 _FORGETFUL = {
@@ -76,6 +77,13 @@ class PostgresServer:
         name = f"e{os.getpid()}_{self._made}"
         self._execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
         return self.url(name)
+
+    def partitioned_database(self, parts: int) -> str:
+        """A fresh database whose tables are in parts by user, as the script for that makes them; its URL."""
+        url = self.empty_database()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("\n".join(partitioned(parts)).encode())
+        return url
 
     def emptied(self, url: str) -> None:
         """Take out all rows but those of `meta`: much faster than another database."""
