@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from scripts.partitioned_schema import partitioned
 
 from backscroll.store import migrate
 from backscroll.store.postgres.migrating import DIALECT
-from scripts.partitioned_schema import partitioned
 
 TEMPLATE = "backscroll_template"
 _FORGETFUL = {
