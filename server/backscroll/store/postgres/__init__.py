@@ -18,12 +18,24 @@ from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
 from .restoring import Restorations
+from .searching import Searching
 from .sessions import Sessions
 from .tokens import PostgresTokens
 
 
 class PostgresStore(
-    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Archives, Deletions, Restorations, Abouts
+    Recording,
+    Sessions,
+    Chats,
+    Messages,
+    Calls,
+    Changing,
+    Counting,
+    Searching,
+    Archives,
+    Deletions,
+    Restorations,
+    Abouts,
 ):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
