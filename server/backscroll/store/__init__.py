@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..models import Message, Run, Session, StoredMedia, Summary, ToolCall
+from .about import About
 from .archive import ArchivedRow, ArchivedSession, Restored
 from .calling import Attempts, CallMatches, CallSearch, CallsFound, CallWindow, Clue, Reading
 from .choices import ChoiceStore
@@ -43,6 +44,7 @@ from .values import (
 from .vectors import VectorStore
 
 __all__ = [
+    "About",
     "Attempts",
     "CallMatches",
     "CallSearch",
@@ -336,6 +338,10 @@ class Store(Protocol):
     async def counts(self, user_id: str) -> dict[str, int]: ...
 
     async def extent(self, user_id: str) -> Extent: ...
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        """The database itself. `thorough` also measures what the user has in it, which reads all of that's sizes."""
+        ...
 
     async def check(self, told: Callable[[int, int], None] | None = None) -> list[str]:
         """What is wrong with the file, its tables or its index, a line each; nothing when all is well.

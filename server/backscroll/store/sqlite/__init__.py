@@ -29,6 +29,7 @@ from .. import (
     SessionFilter,
     SessionsFound,
 )
+from ..about import About
 from ..archive import ArchivedRow, ArchivedSession, Restored
 from ..purging import FILE, Purged, Purging
 from ..rows import SessionRow, to_ms, unpack_id
@@ -386,6 +387,16 @@ class SqliteStore:
 
     async def extent(self, user_id: str) -> Extent:
         return await self._database.read(lambda db: sessions.extent(db, user_id))
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        def asked(db: sqlite3.Connection) -> tuple[int, int]:
+            version, pages, size = (
+                int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "page_count", "page_size")
+            )
+            return version, pages * size
+
+        version, size_bytes = await self._database.read(asked)
+        return About(f"SQLite {sqlite3.sqlite_version}", version, size_bytes)
 
     async def check(self, told: Told | None = None) -> list[str]:
         async with self._database.snapshot() as read:
