@@ -81,11 +81,11 @@ async def test_reading_changes_nothing(app: backscroll.Backscroll, era: str) -> 
     """What `readOnlyHint` promises."""
     memory = app.memory("ada")
     await memory.record_run(a_tool_turn(), session_id="s", title="Rome")
-    before = await app.store.data_version(), await app.store.counts("ada"), await memory.get_session("s")
+    before = await app.store.data_version("ada"), await app.store.counts("ada"), await memory.get_session("s")
     async with attached(app, era) as client:
         for name in READING:
             said(await client.call_tool(name, {}))
-    assert (await app.store.data_version(), await app.store.counts("ada"), await memory.get_session("s")) == before
+    assert (await app.store.data_version("ada"), await app.store.counts("ada"), await memory.get_session("s")) == before
 
 
 # Schemas

@@ -55,9 +55,9 @@ async def _retain(memory: Memory, quiet_seconds: float, look_seconds: float) -> 
 
 
 async def _until_quiet(memory: Memory, seconds: float) -> None:
-    version = await memory.store.data_version()
+    version = await memory.store.data_version(memory.user_id)
     while True:
         await asyncio.sleep(seconds)
-        version, before = await memory.store.data_version(), version
+        version, before = await memory.store.data_version(memory.user_id), version
         if version == before:
             return

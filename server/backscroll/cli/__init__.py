@@ -19,6 +19,7 @@ from . import (
     running,
     setting_up,
     syncing,
+    tokens,
     upkeep,
 )
 from .endings import FAILED, INTERRUPTED, Commands, examples
@@ -65,6 +66,7 @@ for command in (
     upkeep.stats,
     upkeep.backup,
     upkeep.migrate,
+    tokens.token,
     capturing.capture,
 ):
     commands.add_command(command)

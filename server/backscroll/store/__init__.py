@@ -15,6 +15,7 @@ from .choices import ChoiceStore
 from .facts import FactStore
 from .ledger import ImportLedger, ImportMark, LastSync, Lease
 from .redacting import SecretStore
+from .tokens import TokenStore
 from .values import (
     Candidate,
     ChatSlice,
@@ -75,6 +76,7 @@ __all__ = [
     "SessionsFound",
     "Store",
     "Term",
+    "TokenStore",
     "Turn",
     "VectorStore",
 ]
@@ -104,6 +106,11 @@ class Store(Protocol):
     @property
     def secrets(self) -> SecretStore:
         """Texts to be redacted, and counts of what was."""
+        ...
+
+    @property
+    def tokens(self) -> TokenStore:
+        """Access tokens: who may call over HTTP."""
         ...
 
     async def close(self) -> None: ...
@@ -311,8 +318,8 @@ class Store(Protocol):
         """The database's own key for digests and cursors."""
         ...
 
-    async def data_version(self) -> int:
-        """Changes whenever anything was committed, by any process."""
+    async def data_version(self, user_id: str) -> int:
+        """Changes whenever anything of this user's was committed, by any process; and it may when another's was."""
         ...
 
     async def counts(self, user_id: str) -> dict[str, int]: ...

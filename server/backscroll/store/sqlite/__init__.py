@@ -58,6 +58,7 @@ from .migrating import migrated
 from .purging import rare_words
 from .redacting import SqliteSecrets
 from .rows import find_session, find_user
+from .tokens import SqliteTokens
 from .vectors import SqliteVectors
 
 
@@ -71,6 +72,7 @@ class SqliteStore:
         self.ledger = SqliteLedger(database)
         self._index = IndexKeeper(database)
         self.secrets = SqliteSecrets(database, self._index)
+        self.tokens = SqliteTokens(database)
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
@@ -350,7 +352,8 @@ class SqliteStore:
     async def digest_key(self) -> bytes:
         return self._digest_key
 
-    async def data_version(self) -> int:
+    async def data_version(self, user_id: str) -> int:
+        # One for the whole file: the user makes no difference.
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
 
     async def counts(self, user_id: str) -> dict[str, int]:
