@@ -14,9 +14,7 @@ from mcp.server.lowlevel.server import Server
 NOTHING = mcp.Tool(name="nothing", description="Do nothing.", input_schema={"type": "object"})
 
 
-async def listed(
-    ctx: ServerRequestContext[Any], params: mcp.PaginatedRequestParams | None
-) -> mcp.ListToolsResult:
+async def listed(ctx: ServerRequestContext[Any], params: mcp.PaginatedRequestParams | None) -> mcp.ListToolsResult:
     return mcp.ListToolsResult(tools=[NOTHING])
 
 

@@ -1,11 +1,11 @@
 """The door that remote hosts come in by: the real server over HTTP, a process of its own, and clients of both eras.
 
-    async with the_http_server(database, "--no-auth") as server:
-        async with server.client("legacy") as client: ...
-        answer = await server.post(call_of("list_sessions"))        # one raw request
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.exit_code() == 0
-        lines = server.lines()                                      # its log so far, as dictionaries
+async with the_http_server(database, "--no-auth") as server:
+    async with server.client("legacy") as client: ...
+    answer = await server.post(call_of("list_sessions"))        # one raw request
+    server.process.send_signal(signal.SIGTERM)
+    assert await server.exit_code() == 0
+    lines = server.lines()                                      # its log so far, as dictionaries
 """
 
 import asyncio
@@ -70,9 +70,7 @@ class HttpServer:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
-            Client(
-                streamable_http_client(self.url, http_client=http), mode=era, cache=None, **options
-            ) as client,
+            Client(streamable_http_client(self.url, http_client=http), mode=era, cache=None, **options) as client,
         ):
             yield client
 
@@ -157,9 +155,7 @@ async def the_http_server(
             await process.wait()
 
 
-async def start(
-    database: Path | str, *flags: str, env: Mapping[str, str] | None = None
-) -> asyncio.subprocess.Process:
+async def start(database: Path | str, *flags: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *command(database, *flags),
         stdin=asyncio.subprocess.DEVNULL,

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from backscroll.store import migrate
 from backscroll.store.postgres.migrating import DIALECT
 
 TEMPLATE = "backscroll_template"
-_SETTINGS = {
-    # Nothing here has to survive this machine.
+_FORGETFUL = {
+    # Nothing of a test has to survive this machine.
     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB",
-    "max_connections": "200", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal",
     "autovacuum_naptime": "5min", "max_wal_size": "256MB", "wal_level": "minimal", "max_wal_senders": "0", "jit": "off",
 }  # fmt: skip
+_OURS = {"max_connections": "200", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal"}
 
 
 @dataclass
@@ -55,6 +55,13 @@ class PostgresServer:
         """By default as a crash does it: connections break without a word."""
         self.stop(mode)
         self.start()
+
+    def backends(self) -> list[int]:
+        """The server's process and all that it has started."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+            return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        return []
 
     def new_database(self) -> str:
         """A fresh database at the newest version; its URL."""
@@ -104,8 +111,8 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server of our own, with a migrated template; gone when this is left."""
+def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[PostgresServer]:
+    """A server of our own, with a migrated template; gone when this is left. Without `settings` it forgets nothing."""
     folder = Path(tempfile.mkdtemp(prefix="backscroll-pg-"))
     account = _unprivileged() if os.geteuid() == 0 else None
     if account is not None:
@@ -115,7 +122,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         server._run(
             "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
         )
-        lines = [f"{name} = '{value}'" for name, value in _SETTINGS.items()]
+        lines = [f"{name} = '{value}'" for name, value in {**_OURS, **settings}.items()]
         lines += [f"port = {server.port}", f"unix_socket_directories = '{folder}'"]
         with (folder / "data" / "postgresql.conf").open("a") as config:
             config.write("\n".join(["", *lines, ""]))

@@ -1,20 +1,13 @@
 """`backscroll serve --http`, the real process: both eras, JSON and streams, health, one worker and several."""
 
-import asyncio
-import json
-import os
 import signal
 from pathlib import Path
-from typing import Any
 
-import anyio
-import httpx2
-import mcp_types as mcp
 import pytest
 
 from builders import a_tool_turn
-from http_doors import HttpServer, call_of, modern, the_http_server
-from mcp_doors import ERAS, answer_of, said, text_of
+from http_doors import the_http_server
+from mcp_doors import ERAS, answer_of, said
 
 eras = pytest.mark.parametrize("era", ERAS)
 
