@@ -18,8 +18,8 @@ from ..config import Settings
 from ..memory import Backscroll
 from ..server import opened
 from . import logs
-from .address import BACKLOG, Address
-from .app import PATH, HttpApp, document
+from .address import BACKLOG, PATH, Address
+from .app import HttpApp, document
 from .asking import Anybody, Asking
 from .bodies import Bodies
 from .dispatching import Dispatching
@@ -27,7 +27,7 @@ from .endpoint import McpEndpoint
 from .heads import protocol
 from .layout import Layout
 from .meter import Meter
-from .names import Names
+from .names import names_of
 from .rates import Rates
 from .room import Room
 from .shared import Shared
@@ -56,11 +56,6 @@ class Worker(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping()
         await super().shutdown(sockets)
-
-
-def check(settings: Settings, address: Address, *, auth: bool) -> None:
-    """Raises ConfigError for settings that HTTP cannot be served with."""
-    _names(settings, address)
 
 
 async def serve(
@@ -97,7 +92,7 @@ async def serve(
             await verifier.check()
         app = HttpApp(
             endpoint=endpoint,
-            names=_names(settings, address),
+            names=names_of(settings, address),
             asking=Anybody(local(settings.user)) if verifier is None else Asking(verifier, metadata_url(resource)),
             rates=_rates(settings, shared),
             bodies=Bodies(max_bytes=settings.http_max_body_bytes, timeout_s=settings.http_body_timeout_s),
@@ -140,14 +135,6 @@ async def _answers(app: Backscroll, user_id: str) -> None:
 async def _stop(worker: Worker, event: asyncio.Event) -> None:
     await event.wait()
     worker.should_exit = True
-
-
-def _names(settings: Settings, address: Address) -> Names:
-    return Names(address, _by_commas(settings.http_hosts), _by_commas(settings.http_origins))
-
-
-def _by_commas(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def _rates(settings: Settings, shared: Shared) -> Rates | None:
