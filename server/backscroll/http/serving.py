@@ -86,6 +86,7 @@ async def serve(
         server = await stack.enter_async_context(opened(settings, _access_of, machine=not auth))
         room = Room(settings.http_max_requests, meter.in_flight)
         endpoint = McpEndpoint(server, settings.http_max_body_bytes)
+        anybody = Anybody(local(settings.user, multi_user=settings.multi_user))
         resource = settings.http_url or f"http://{address.authority}{PATH}"
         verifier = Verifier(server.app.store.tokens, settings) if auth else None
         if verifier is not None:
@@ -93,7 +94,7 @@ async def serve(
         app = HttpApp(
             endpoint=endpoint,
             names=names_of(settings, address),
-            asking=Anybody(local(settings.user)) if verifier is None else Asking(verifier, metadata_url(resource)),
+            asking=anybody if verifier is None else Asking(verifier, metadata_url(resource)),
             rates=_rates(settings, shared),
             bodies=Bodies(max_bytes=settings.http_max_body_bytes, timeout_s=settings.http_body_timeout_s),
             room=room,
