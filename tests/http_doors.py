@@ -1,17 +1,18 @@
 """The door that remote hosts come in by: the real server over HTTP, a process of its own, and clients of both eras.
 
-    async with the_http_server(database, "--no-auth") as server:
-        async with server.client("legacy") as client: ...
-        answer = await server.post(call_of("list_sessions"))        # one raw request
-        server.process.send_signal(signal.SIGTERM)
-        assert await server.exit_code() == 0
-        lines = server.lines()                                      # its log so far, as dictionaries
+async with the_http_server(database, "--no-auth") as server:
+    async with server.client("legacy") as client: ...
+    answer = await server.post(call_of("list_sessions"))        # one raw request
+    server.process.send_signal(signal.SIGTERM)
+    assert await server.exit_code() == 0
+    lines = server.lines()                                      # its log so far, as dictionaries
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     params = {**message.get("params", {}), "_meta": meta}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
     if "name" in params:
-        headers["mcp-name"] = params["name"]
+        headers["mcp-name"] = str(params["name"])
     return {**message, "params": params}, headers
 
 
@@ -70,9 +71,7 @@ class HttpServer:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         async with (
             httpx2.AsyncClient(headers=headers, timeout=PATIENCE_SECONDS) as http,
-            Client(
-                streamable_http_client(self.url, http_client=http), mode=era, cache=None, **options
-            ) as client,
+            Client(streamable_http_client(self.url, http_client=http), mode=era, cache=None, **options) as client,
         ):
             yield client
 
@@ -157,9 +156,7 @@ async def the_http_server(
             await process.wait()
 
 
-async def start(
-    database: Path | str, *flags: str, env: Mapping[str, str] | None = None
-) -> asyncio.subprocess.Process:
+async def start(database: Path | str, *flags: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *command(database, *flags),
         stdin=asyncio.subprocess.DEVNULL,
@@ -168,3 +165,32 @@ async def start(
         limit=2**22,
         env={"PATH": os.environ["PATH"], **environment(**env or {})},
     )
+
+
+def folders(home: Path) -> dict[str, str]:
+    """A home of its own, for a server that outlives one test."""
+    names = {"CONFIG": ".config", "DATA": ".local/share", "CACHE": ".cache", "STATE": ".local/state"}
+    return {"HOME": str(home), **{f"XDG_{name}_HOME": str(home / folder) for name, folder in names.items()}}
+
+
+async def token_for(database: Path, user: str, scope: str = "read,write,delete", **env: str) -> tuple[str, str]:
+    """A new token, as `backscroll token create` makes it, and its id."""
+    told = await run("token", "create", "--db", str(database), "--user", user, "--scope", scope, "--json", env=env)
+    made = json.loads(told)
+    return made["token"], made["token_id"]
+
+
+async def run(*arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """What a command prints. Fails where it does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "backscroll",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], **environment(**env or {})},
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()

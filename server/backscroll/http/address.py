@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 
+PATH = "/mcp"
+"""Of the MCP endpoint."""
 BACKLOG = 2048
 LOOPBACK_NAME = "localhost"
 

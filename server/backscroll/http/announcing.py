@@ -4,8 +4,7 @@ import asyncio
 import os
 
 from . import logs
-from .address import Address
-from .app import PATH
+from .address import PATH, Address
 
 
 def announce(address: Address, *, workers: int, auth: bool, counting: asyncio.Server | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from ..access import Access
 from ..errors import StoreError
 from . import logs, meter
+from .address import PATH
 from .asking import Anybody, Asking
 from .bodies import Bodies, again
 from .counts import TOOL_NAMES
@@ -21,7 +22,6 @@ from .typing import App, Message, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-PATH = "/mcp"
 _ROUTES = {PATH.encode(): "mcp", b"/healthz": "healthz", b"/readyz": "readyz"}
 _READ = ("GET", "HEAD")
 _QUIET = ("healthz", "readyz")

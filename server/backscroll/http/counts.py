@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from .. import tools
-
 OTHER = "other"
 
 OUTCOMES = ("ok", "failed", "error", "timeout", "cancelled")
@@ -26,7 +24,21 @@ METHODS = (
     OTHER,
 )
 CALL = "tools/call"
-TOOL_NAMES = frozenset(tool.name for tool in tools.TOOLS)
+# Written down: the supervisor of workers, which lays out the memory, would import the whole SDK with the tools.
+TOOL_NAMES = frozenset(
+    {
+        "delete_session",
+        "fork_session",
+        "get_chat_history",
+        "get_session_context",
+        "get_tool_call_history",
+        "list_sessions",
+        "record_run",
+        "search_session_history",
+        "summarize_session",
+        "update_session",
+    }
+)
 
 WORK: tuple[tuple[str, str], ...] = (
     *((CALL, name) for name in (*sorted(TOOL_NAMES), OTHER)),

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from ..config import Settings
 from ..errors import ConfigError
 from .address import LOOPBACK_NAME, Address
 from .refusals import Refused
@@ -48,6 +49,15 @@ class Names:
             return True
         # Pages of this machine, where only this machine can ask.
         return self._loopback and origin.startswith("http://") and _is_loopback(_name_of(origin[len("http://") :]))
+
+
+def names_of(settings: Settings, address: Address) -> Names:
+    """Raises ConfigError."""
+    return Names(address, _by_commas(settings.http_hosts), _by_commas(settings.http_origins))
+
+
+def _by_commas(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def _name_of(host: str) -> str:

@@ -6,10 +6,11 @@ import sys
 
 from ..config import Settings
 from ..errors import ConfigError
-from . import logs, metrics, serving
+from . import logs, metrics
 from .address import Address, address_bound, listening
 from .announcing import announce
 from .layout import Layout
+from .names import names_of
 from .shared import Shared
 from .workers import Supervisor
 
@@ -18,7 +19,7 @@ def run(settings: Settings, address: Address, *, auth: bool) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code. Raises ConfigError, and what opening the database raises."""
     if settings.http_workers > 1 and sys.platform == "win32":
         raise ConfigError("Several workers share a socket, which this system does not let them. Leave --workers out.")
-    serving.check(settings, address, auth=auth)
+    names_of(settings, address)
     bound = listening(address)
     actual = address_bound(bound)._replace(host=address.host)
     shared = Shared.create(Layout(settings.http_workers).size)
@@ -32,6 +33,9 @@ def run(settings: Settings, address: Address, *, auth: bool) -> int:
 
 
 async def _alone(settings: Settings, address: Address, bound: socket.socket, shared: Shared, *, auth: bool) -> int:
+    # The SDK and uvicorn take most of a second to import; with several workers only they need them.
+    from . import serving  # noqa: PLC0415
+
     layout = Layout(1)
     counting = None
     if settings.http_metrics is not None:

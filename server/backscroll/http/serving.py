@@ -18,8 +18,8 @@ from ..config import Settings
 from ..memory import Backscroll
 from ..server import opened
 from . import logs
-from .address import BACKLOG, Address
-from .app import PATH, HttpApp, document
+from .address import BACKLOG, PATH, Address
+from .app import HttpApp, document
 from .asking import Anybody, Asking
 from .bodies import Bodies
 from .dispatching import Dispatching
@@ -27,7 +27,7 @@ from .endpoint import McpEndpoint
 from .heads import protocol
 from .layout import Layout
 from .meter import Meter
-from .names import Names
+from .names import names_of
 from .rates import Rates
 from .room import Room
 from .shared import Shared
@@ -58,11 +58,6 @@ class Worker(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def check(settings: Settings, address: Address, *, auth: bool) -> None:
-    """Raises ConfigError for settings that HTTP cannot be served with."""
-    _names(settings, address)
-
-
 async def serve(
     settings: Settings,
     address: Address,
@@ -91,15 +86,14 @@ async def serve(
         server = await stack.enter_async_context(opened(settings, _access_of, machine=not auth))
         room = Room(settings.http_max_requests, meter.in_flight)
         endpoint = McpEndpoint(server, settings.http_max_body_bytes)
-        anybody = Anybody(local(settings.user, multi_user=settings.multi_user))
         resource = settings.http_url or f"http://{address.authority}{PATH}"
         verifier = Verifier(server.app.store.tokens, settings) if auth else None
         if verifier is not None:
             await verifier.check()
         app = HttpApp(
             endpoint=endpoint,
-            names=_names(settings, address),
-            asking=anybody if verifier is None else Asking(verifier, metadata_url(resource)),
+            names=names_of(settings, address),
+            asking=Anybody(local(settings.user)) if verifier is None else Asking(verifier, metadata_url(resource)),
             rates=_rates(settings, shared),
             bodies=Bodies(max_bytes=settings.http_max_body_bytes, timeout_s=settings.http_body_timeout_s),
             room=room,
@@ -143,14 +137,6 @@ async def _stop(worker: Worker, event: asyncio.Event) -> None:
     worker.should_exit = True
 
 
-def _names(settings: Settings, address: Address) -> Names:
-    return Names(address, _by_commas(settings.http_hosts), _by_commas(settings.http_origins))
-
-
-def _by_commas(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
-
-
 def _rates(settings: Settings, shared: Shared) -> Rates | None:
     if not settings.http_rate_per_minute:
         return None
@@ -158,7 +144,7 @@ def _rates(settings: Settings, shared: Shared) -> Rates | None:
 
 
 def _config(settings: Settings, app: HttpApp) -> uvicorn.Config:
-    """h11 reads strictly and has no native code; httptools takes a head that h11 and we refuse (see heads.py)."""
+    """h11, not httptools: that one is faster, but native code, bounds no head, and takes one with two Hosts or none."""
     logs.configure()
     return uvicorn.Config(
         app,
