@@ -183,6 +183,9 @@ def attempts(of: Names) -> list[Attempt]:
         found += [tool(name, format=form) for name in READING]
         found += [
             tool("search_session_history", query=f"kettle {of.word}", format=form),
+            # Of words that are nearly right the right one is searched for: not where another said it.
+            tool("search_session_history", query=misspelt(of.word), format=form),
+            tool("get_tool_call_history", query=misspelt(of.word), format=form),
             tool("search_session_history", num_history_sessions=10, format=form),
             tool("search_session_history", query="kettle", agent=of.agent, format=form),
             tool("search_session_history", query="kettle", tool_name=of.tool, format=form),
@@ -247,6 +250,10 @@ READING = (
 )  # fmt: skip
 
 
+def misspelt(word: str) -> str:
+    return f"{word[:-2]}Q{word[-1]}"
+
+
 async def ask(client: Client, method: str, params: Mapping[str, Any]) -> Any:
     """A request by its method, over the SDK's client. Raises MCPError."""
     if method == "tools/list":
@@ -289,7 +296,8 @@ def without_names(text: str, names: Names) -> str:
     for name in (names.session_id, names.run_id, names.media_id, names.agent, names.tool, names.project, names.title):
         text = text.replace(name, "NAME")
     # Answers repeat a word of a query where no message has it.
-    text = text.replace(f"'{names.word}'", "NAME")
+    for word in (names.word, misspelt(names.word)):
+        text = text.replace(f"'{word}'", "NAME")
     return _VARIES.sub("NAME", text)
 
 
