@@ -3,6 +3,7 @@
 from hashlib import blake2b
 from typing import Any, Self
 
+from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
@@ -10,11 +11,10 @@ from .counting import Counting
 from .database import Ask, Connection, Database
 from .messages import Messages
 from .migrating import migrated
-from .searching import Searching
 from .sessions import Sessions
 
 
-class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting, Searching):
+class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
