@@ -11,10 +11,11 @@ from .counting import Counting
 from .database import Ask, Connection, Database
 from .messages import Messages
 from .migrating import migrated
+from .recording import Recording
 from .sessions import Sessions
 
 
-class PostgresStore(Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
+class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
