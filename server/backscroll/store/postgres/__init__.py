@@ -13,9 +13,10 @@ from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
 from .sessions import Sessions
+from .upkeep import Upkeep
 
 
-class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
+class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Upkeep):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod
@@ -35,10 +36,19 @@ class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Count
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0])
+        store = cls(database, found[0])
+        try:
+            await store._index.open()
+        except BaseException:
+            await database.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     async def digest_key(self) -> bytes:
         return self._digest_key
