@@ -3,6 +3,7 @@
 from hashlib import blake2b
 from typing import Any, Self
 
+from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
@@ -14,7 +15,7 @@ from .recording import Recording
 from .sessions import Sessions
 
 
-class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting):
+class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     @classmethod

@@ -32,8 +32,8 @@ NOTHING = ":"
 
 
 def tag_of(user_key: UUID) -> str:
-    """Four signs: of sixteen million tags two users seldom share one, and rows tell them apart."""
-    return urlsafe_b64encode(user_key.bytes[:3]).decode()
+    """Three signs: of a quarter of a million tags two users seldom share one, and rows tell them apart."""
+    return urlsafe_b64encode(user_key.bytes[:3])[:3].decode()
 
 
 def vector_of(user_key: UUID, places: Places, scope: str) -> str:
@@ -101,6 +101,18 @@ def query_of(user_key: UUID, terms: str, scope: Iterable[str] = ()) -> str:
     tag = tag_of(user_key)
     parts = [f"({_translated(tag, part)})" for part in (terms, *scope)]
     return " & ".join(parts)
+
+
+def filters_of(user_key: UUID, scope: Iterable[str]) -> str:
+    """A query for the scope alone."""
+    tag = tag_of(user_key)
+    return " & ".join(f"({_translated(tag, token)})" for token in scope)
+
+
+def word_of(user_key: UUID, stem: str, within: str) -> str:
+    """A query for a word as the index has it, within filters."""
+    lexeme = f"'{tag_of(user_key)}{_spelled(stem)}'"
+    return f"{lexeme} & {within}" if within else lexeme
 
 
 def _translated(tag: str, terms: str) -> str:
