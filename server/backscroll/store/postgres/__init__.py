@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from .archiving import Archives
+from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
@@ -19,7 +20,7 @@ from .sessions import Sessions
 
 
 class PostgresStore(
-    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Archives, Deletions, Restorations
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Archives, Deletions, Restorations
 ):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 

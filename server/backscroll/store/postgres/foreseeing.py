@@ -15,13 +15,7 @@ from ..recording.ground import Past, PendingCall, RunRow
 from ..recording.placing import aside
 from ..rows import NEWEST, SessionRow, load
 from .database import Ask, Row
-
-_SESSION_COLUMNS = ", ".join(
-    "(SELECT p.number FROM sessions AS p WHERE p.user_key = s.user_key AND p.session_key = s.parent_key)"
-    if name == "parent_number"
-    else f"s.{name}"
-    for name in SessionRow._fields
-)
+from .rows import SESSION_COLUMNS
 
 _MAX_DIGITS = 15
 
@@ -154,7 +148,7 @@ def session_of_key(user_key: UUID, session_key: int) -> Ask:
 
 
 _PAST = (
-    f"SELECT {_SESSION_COLUMNS}, "
+    f"SELECT {SESSION_COLUMNS}, "
     "(SELECT max(u.last_seq) FROM summaries AS u WHERE u.user_key = s.user_key AND u.session_key = s.session_key), "
     "ARRAY(SELECT w.source FROM session_ways AS w WHERE w.user_key = s.user_key AND w.session_key = s.session_key "
     "AND w.imported = 0), "
