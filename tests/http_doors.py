@@ -45,7 +45,7 @@ def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     params = {**message.get("params", {}), "_meta": meta}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
     if "name" in params:
-        headers["mcp-name"] = params["name"]
+        headers["mcp-name"] = str(params["name"])
     return {**message, "params": params}, headers
 
 

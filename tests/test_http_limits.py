@@ -12,7 +12,7 @@ import pytest
 
 import backscroll
 from builders import a_tool_turn, a_turn
-from http_doors import call_of, modern, the_http_server, token_for
+from http_doors import call_of, modern, start, the_http_server, token_for
 
 HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
@@ -162,8 +162,6 @@ async def test_a_bad_setting_is_told_by_its_name(database: Path) -> None:
         ("BACKSCROLL_HTTP_URL", "memory.example.com"),
         ("BACKSCROLL_HTTP_MAX_BODY_BYTES", "lots"),
     ):
-        from http_doors import start
-
         process = await start(database, "--http", "127.0.0.1:0", "--no-auth", env={name: value})
         with anyio.fail_after(30):
             _, errors = await process.communicate()

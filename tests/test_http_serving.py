@@ -192,6 +192,7 @@ REFUSED = [
     (["--http", "8000"], "HOST:PORT"),
     (["--http", "::1:8000"], "HOST:PORT"),
     (["--http", "127.0.0.1:70000"], "HOST:PORT"),
+    (["--http", "127.0.0.1:0", "--no-auth", "--multi-user"], "act-as"),
     (["--workers", "2"], "go with --http"),
     (["--no-auth"], "go with --http"),
     (["--http", "127.0.0.1:0", "--workers", "0"], "--workers"),

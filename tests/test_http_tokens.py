@@ -1,4 +1,4 @@
-"""Over HTTP a token is asked for, always, in one way; what it opens, what it is told otherwise, and what the log keeps."""
+"""Over HTTP a token is asked for, always, in one way: what it opens, what is said otherwise, what the log keeps."""
 
 import json
 from collections.abc import AsyncIterator
@@ -66,8 +66,8 @@ async def test_without_a_token_a_client_is_told_where_tokens_come_from(door: Doo
 
 @pytest.mark.parametrize(
     "header",
-    ["Bearer", "Bearer ", "Basic abc", "Bearer  {token}", "Bearer {token} ", "Bearer {token},x", "bearer:{token}", "{token}",
-     "Token {token}", "Bearer x{token}", "Bearer {cut}", "Bearer {token}=x", 'Bearer "{token}"'],
+    ["Bearer", "Bearer ", "Basic abc", "Bearer  {token}", "Bearer {token} ", "Bearer {token},x", "bearer:{token}",
+     "{token}", "Token {token}", "Bearer x{token}", "Bearer {cut}", "Bearer {token}=x", 'Bearer "{token}"'],
 )  # fmt: skip
 async def test_what_is_no_valid_bearer_token_is_401(door: Door, header: str) -> None:
     sent = header.format(token=door.token, cut=door.token[:-1]).encode()
@@ -151,8 +151,9 @@ async def test_a_request_has_one_id_in_answer_and_log(door: Door) -> None:
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 200, "ü", 'a"b', "a{b}"])
 async def test_an_id_that_is_no_plain_word_is_replaced(door: Door, given: str) -> None:
-    headers = [("x-request-id", given.encode()), ("authorization", f"Bearer {door.token}"), *JSON.items()]
-    answer = await door.server.http.post(door.server.url, json=call_of("list_sessions"), headers=headers)
+    headers = [("x-request-id", given), ("authorization", f"Bearer {door.token}"), *JSON.items()]
+    sent = [(name.encode(), value.encode()) for name, value in headers]
+    answer = await door.server.http.post(door.server.url, json=call_of("list_sessions"), headers=sent)
     made = answer.headers["x-request-id"]
     assert made != given and len(made) == 16
     await door.server.line(request_id=made)

@@ -96,6 +96,8 @@ def _serve_http(http: str, flags: Mapping[str, Any], *, no_auth: bool) -> int:
             f"--no-auth lets whoever reaches the server read and delete everything, so it is for this machine's own "
             f"addresses (127.0.0.1, [::1], localhost) and not for {address.host}."
         )
+    if no_auth and settings.multi_user:
+        raise click.UsageError("Over HTTP, --multi-user is for tokens with the scope act-as: leave --no-auth out.")
     # The SDK and uvicorn take most of a second to import, which no mistake on the command line should wait for.
     from ..http.running import run as run_http  # noqa: PLC0415
 

@@ -86,7 +86,6 @@ async def serve(
         server = await stack.enter_async_context(opened(settings, _access_of, machine=not auth))
         room = Room(settings.http_max_requests, meter.in_flight)
         endpoint = McpEndpoint(server, settings.http_max_body_bytes)
-        anybody = Anybody(local(settings.user, multi_user=settings.multi_user))
         resource = settings.http_url or f"http://{address.authority}{PATH}"
         verifier = Verifier(server.app.store.tokens, settings) if auth else None
         if verifier is not None:
@@ -94,7 +93,7 @@ async def serve(
         app = HttpApp(
             endpoint=endpoint,
             names=names_of(settings, address),
-            asking=anybody if verifier is None else Asking(verifier, metadata_url(resource)),
+            asking=Anybody(local(settings.user)) if verifier is None else Asking(verifier, metadata_url(resource)),
             rates=_rates(settings, shared),
             bodies=Bodies(max_bytes=settings.http_max_body_bytes, timeout_s=settings.http_body_timeout_s),
             room=room,
@@ -145,7 +144,7 @@ def _rates(settings: Settings, shared: Shared) -> Rates | None:
 
 
 def _config(settings: Settings, app: HttpApp) -> uvicorn.Config:
-    """h11 reads strictly and has no native code; httptools takes a head that h11 and we refuse (see heads.py)."""
+    """h11, not httptools: that one is faster, but native code, bounds no head, and takes one with two Hosts or none."""
     logs.configure()
     return uvicorn.Config(
         app,

@@ -75,7 +75,8 @@ def load(text: str | None) -> Any:
 
 class SessionRow(NamedTuple):
     session_key: int
-    user_key: int
+    user_key: Any
+    """An integer in SQLite, a UUID in Postgres."""
     session_id: bytes | str
     number: int
     title: str | None

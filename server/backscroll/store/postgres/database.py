@@ -6,32 +6,37 @@ first: keys then grow in the order of commits, and one user's writes wait for no
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, LiteralString, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg.types.string import StrDumperUnknown
 from psycopg_pool import AsyncConnectionPool
 
-from ...errors import StoreUnusable
+from ...errors import StoreError, StoreUnusable
 from ...ids import user_tag
 from ...text import clean_text
-from .errors import CommitUnknown, ConnectionLost, is_lost, postgres_errors
+from .committing import BEFORE, Attempt, CommitBroken, outcome
+from .errors import ConnectionLost, is_lost, postgres_errors
+from .transactions import COUNTERS, Ask, Connection, Counters, Each, Row, Transaction, Values, Writing
 
 T = TypeVar("T")
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-Row = tuple[Any, ...]
-Values = Sequence[Any] | dict[str, Any]
-
-
-class Ask(NamedTuple):
-    """A statement and what it binds (`%s` or `%(name)s`)."""
-
-    statement: str
-    values: Values = ()
+__all__ = [
+    "Ask",
+    "CleanDumper",
+    "Connection",
+    "Counters",
+    "Database",
+    "Each",
+    "Row",
+    "Transaction",
+    "Values",
+    "Writing",
+    "user_key",
+]
 
 
 class CleanDumper(StrDumperUnknown):
@@ -44,92 +49,6 @@ class CleanDumper(StrDumperUnknown):
 def user_key(user_id: str) -> UUID:
     """The first column of every key: made from the id, so that no statement has to look it up."""
     return UUID(bytes=user_tag(user_id))
-
-
-class Transaction:
-    """Statements in one transaction. Each method is one round trip."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-    async def all(self, statement: str, values: Values = ()) -> list[Row]:
-        cursor = await self.connection.execute(_sql(statement), values)
-        return await cursor.fetchall()
-
-    async def one(self, statement: str, values: Values = ()) -> Row | None:
-        rows = await self.all(statement, values)
-        return rows[0] if rows else None
-
-    async def run(self, statement: str, values: Values = ()) -> int:
-        """How many rows it changed."""
-        return (await self.connection.execute(_sql(statement), values)).rowcount
-
-    async def together(self, *asked: Ask) -> list[list[Row]]:
-        """The rows of several statements, none of which needs another's answer, in one round trip."""
-        async with self.connection.pipeline():
-            cursors = [await self.connection.execute(_sql(ask.statement), ask.values) for ask in asked]
-        return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
-
-    async def many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """The statement for each row, in one round trip."""
-        async with self.connection.cursor() as cursor:
-            await cursor.executemany(_sql(statement), list(rows))
-
-
-class Counters(NamedTuple):
-    """How far the user's keys go."""
-
-    number: int
-    session: int
-    run: int
-    message: int
-    call: int
-    media: int
-    fact: int
-    vector: int
-
-
-_COUNTERS = (
-    "last_number, last_session_key, last_run_key, last_message_key, last_call_key, last_media_key, last_fact_key, "
-    "last_vector_key"
-)
-
-
-class Writing(Transaction):
-    """A write transaction for one user, who is locked until it ends. Keys are given here."""
-
-    def __init__(self, connection: Connection, user_key: UUID, counters: Counters) -> None:
-        super().__init__(connection)
-        self.user_key = user_key
-        self._counters = list(counters)
-        self._before = counters
-
-    def next_key(self, of: str, count: int = 1) -> int:
-        """The next key of a kind (a name of Counters), never given before; the first of `count` in a row."""
-        place = Counters._fields.index(of)
-        first = self._counters[place] + 1
-        self._counters[place] += count
-        return first
-
-    def last_key(self, of: str) -> int:
-        return self._counters[Counters._fields.index(of)]
-
-    def move(self, of: str, upto: int) -> None:
-        """Give no key up to this one any more."""
-        place = Counters._fields.index(of)
-        self._counters[place] = max(self._counters[place], upto)
-
-    def closing(self) -> Ask:
-        """What is said of the user before COMMIT."""
-        names = [name.strip() for name in _COUNTERS.split(",")]
-        moved = [
-            (name, now) for name, now, before in zip(names, self._counters, self._before, strict=True) if now != before
-        ]
-        told = "".join(f", {name} = %s" for name, _ in moved)
-        return Ask(
-            f"UPDATE users SET changes = changes + 1{told} WHERE user_key = %s",
-            (*(now for _, now in moved), self.user_key),
-        )
 
 
 class Database:
@@ -222,14 +141,15 @@ class Database:
 
     # Writing
 
-    async def write(self, user_id: str, work: Callable[[Writing], Awaitable[T]]) -> T:
+    async def write(self, user_id: str, work: Callable[[Writing], Awaitable[T]], *ahead: Ask) -> T:
         """Run `work` in one transaction of the user's. All of it lands, or nothing.
 
-        Where the connection breaks before COMMIT it is run again, so it must be able to. A cancelled caller
-        leaves it to end by itself. Raises StoreBusy where another writer holds the user beyond the time limit,
-        CommitUnknown where the connection broke during COMMIT.
+        `ahead` is asked with the beginning, once the user is locked: see `Writing.ahead`. Where the connection breaks
+        it is run again, unless it was committed, so it must be able to. A cancelled caller leaves it to end by
+        itself. Raises StoreBusy where another writer holds the user beyond the time limit, CommitUnknown where the
+        connection broke during COMMIT and no server comes back that knows.
         """
-        task = asyncio.get_running_loop().create_task(self._patiently(lambda c: self._written(c, user_id, work)))
+        task = asyncio.get_running_loop().create_task(self._surely(user_id, work, ahead))
         self._writes.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -240,21 +160,54 @@ class Database:
         if not task.cancelled():
             task.exception()
 
-    async def _written(self, connection: Connection, user_id: str, work: Callable[[Writing], Awaitable[T]]) -> T:
+    async def _surely(self, user_id: str, work: Callable[[Writing], Awaitable[T]], ahead: Sequence[Ask]) -> T:
+        while True:
+            try:
+                return await self._patiently(lambda c: self._written(c, user_id, work, ahead))
+            except CommitBroken as broken:
+                if await self._is_committed(broken):
+                    done: T = broken.done
+                    return done
+
+    async def _is_committed(self, broken: CommitBroken) -> bool:
+        """Raises CommitUnknown where nobody can tell in time."""
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while True:
+            try:
+                told = await self._patiently(lambda c: outcome(c, broken.attempt))
+            except StoreError as error:
+                raise broken from error
+            if told in ("committed", "aborted"):
+                return told == "committed"
+            # The server has not noticed yet that the connection broke.
+            if told is None or asyncio.get_running_loop().time() > deadline:
+                raise broken
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _written(
+        self,
+        connection: Connection,
+        user_id: str,
+        work: Callable[[Writing], Awaitable[T]],
+        ahead: Sequence[Ask],
+    ) -> T:
         key = user_key(user_id)
-        begun = await Transaction(connection).together(
+        _, _, _, begun, *answers = await Transaction(connection).together(
             _BEGIN_WRITING,
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
-            Ask(f"SELECT {_COUNTERS} FROM users WHERE user_key = %s FOR UPDATE", (key,)),
+            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR UPDATE", (key,)),
+            *ahead,
         )
-        writing = Writing(connection, key, Counters(*begun[-1][0]))
+        transaction_id, changes, *counters = begun[0]
+        writing = Writing(connection, key, Counters(*counters), answers)
         done = await work(writing)
-        await writing.together(writing.closing())
         try:
-            await writing.run("COMMIT")
+            await writing.together(writing.closing(), _COMMIT)
         except psycopg.Error as error:
-            raise (CommitUnknown() if is_lost(error) else error) from error
+            if is_lost(error):
+                raise CommitBroken(Attempt(transaction_id, changes, key), done) from error
+            raise
         return done
 
     async def _patiently(self, once: Callable[[Connection], Awaitable[T]]) -> T:
@@ -287,13 +240,26 @@ class Database:
                     await connection.rollback()
                 raise
 
+    async def change(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in one transaction that is of no user: what is true of the whole database."""
+
+        async def once(connection: Connection) -> T:
+            transaction = Transaction(connection)
+            await transaction.together(_BEGIN_WRITING, self._limits)
+            done = await work(transaction)
+            await transaction.run("COMMIT")
+            return done
+
+        return await self._patiently(once)
+
     async def alone(self, statement: str) -> None:
         """A statement outside of any transaction: VACUUM and its like."""
         with postgres_errors():
             async with self._pool.connection() as connection:
-                await connection.execute(_sql(statement))
+                await connection.execute(statement.encode())
 
 
+_LOOK_AGAIN_S = 0.1
 _BEGIN_READING = Ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _BEGIN_WRITING = Ask("BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Ask("COMMIT")
@@ -317,8 +283,3 @@ def _cannot_connect(error: psycopg.OperationalError) -> str:
     """Why, in libpq's own words: they name host, port, role and database, never a password."""
     told = " ".join(str(error).split())
     return f"The database server cannot be used: {told[:300]}. Check BACKSCROLL_DB."
-
-
-def _sql(statement: str) -> LiteralString:
-    # Statements are put together from constants of ours; values are bound.
-    return statement

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ..recording.taking import opening_of
 from ..redacting import Change, Piece, Place, Table
 from ..rows import to_ms
 from . import index
 from .database import Database
-from .inserting import opening_of
 from .keeping import IndexKeeper
 from .rows import find_user
 
