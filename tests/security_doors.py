@@ -1,12 +1,13 @@
 """The server as strangers reach it: a process of its own, asking for tokens of both kinds, with two users' sessions.
 
-    async with the_guarded_server(home) as guarded:
-        for way, answer in await every_way(guarded, call_of("list_sessions"), guarded.token["ada"]): ...
+async with the_guarded_server(home) as guarded:
+    for way, answer in await every_way(guarded, call_of("list_sessions"), guarded.token["ada"]): ...
 """
 
+import base64
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,8 @@ SCOPES = {
 
 Message = Mapping[str, Any]
 STREAM = {"accept": "application/json;q=0.1, text/event-stream"}
-WAYS = ("old, JSON", "old, stream", "new, JSON", "new, stream")
+OLD_WAYS = ("old, JSON", "old, stream")
+WAYS = (*OLD_WAYS, "new, JSON", "new, stream")
 
 
 class Guarded(NamedTuple):
@@ -81,16 +83,31 @@ async def the_guarded_server(home: Path, *flags: str, **more: str) -> AsyncItera
 
 
 async def every_way(
-    guarded: Guarded, message: Message, token: str | None, headers: Mapping[str, str] | None = None
+    guarded: Guarded,
+    message: Message,
+    token: str | None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    ways: Sequence[str] = WAYS,
 ) -> list[tuple[str, httpx2.Response]]:
     """The answers to one message in both eras, as JSON and as a stream."""
     found = []
-    for way in WAYS:
-        sent, added = (dict(message), {}) if way.startswith("old") else modern(dict(message))
+    for way in ways:
+        sent, added = (dict(message), {}) if way.startswith("old") else _modern(dict(message))
         kind = STREAM if way.endswith("stream") else {}
         answer = await guarded.server.post(sent, {**added, **kind, **(headers or {})}, token=token)
         found.append((way, answer))
     return found
+
+
+def _modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """With the header that names what is read, too; a name that no header can hold is encoded (SEP-2243)."""
+    sent, headers = modern(message)
+    for name in ("uri", "name"):
+        if isinstance(value := sent["params"].get(name), str):
+            plain = value.isascii() and value.isprintable() and value == value.strip()
+            headers["mcp-name"] = value if plain else f"=?base64?{base64.b64encode(value.encode()).decode()}?="
+    return sent, headers
 
 
 def told(answer: httpx2.Response) -> str:

@@ -27,7 +27,9 @@ def sound(**more: Any) -> dict[str, Any]:
 
 def keyed_with_the_public_key(algorithm: str = "HS256") -> str:
     """The old confusion: a shared secret that is no secret, the published key."""
-    signing = f"{b64(json.dumps({'alg': algorithm, 'kid': 'k1', 'typ': 'JWT'}).encode())}.{b64(json.dumps(sound()).encode())}"
+    signing = (
+        f"{b64(json.dumps({'alg': algorithm, 'kid': 'k1', 'typ': 'JWT'}).encode())}.{b64(json.dumps(sound()).encode())}"
+    )
     return f"{signing}.{b64(hmac.new(pem('k1'), signing.encode(), hashlib.sha256).digest())}"
 
 
@@ -107,7 +109,9 @@ async def test_a_good_one_is_its_users_and_opens_no_more_than_its_scope(guarded:
     for way, answer in await every_way(guarded, call_of("list_sessions"), guarded.jwt(sub="bob")):
         assert not refused(answer) and SECRET not in told(answer), way
     before = await guarded.sessions_of("ada")
-    for way, answer in await every_way(guarded, call_of("delete_session", session_id="ada-own"), guarded.jwt(scope="read")):
+    for way, answer in await every_way(
+        guarded, call_of("delete_session", session_id="ada-own"), guarded.jwt(scope="read")
+    ):
         assert refused(answer), (way, answer.text)
     assert await guarded.sessions_of("ada") == before
 
