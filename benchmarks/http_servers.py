@@ -10,9 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from backscroll.auth import keeping
-
 from backscroll import Backscroll, Settings
+from backscroll.auth import keeping
 from backscroll.models import NewRun
 from backscroll.recording import normalise
 
