@@ -5,6 +5,7 @@ from typing import Any, Self
 from ...addresses import companions, platform_folder
 from .about import Abouts
 from .archiving import Archives
+from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
@@ -31,7 +32,7 @@ class PostgresStore(
     Calls,
     Changing,
     Counting,
-    Searching,
+    Attempting,
     Archives,
     Deletions,
     Restorations,

@@ -109,6 +109,12 @@ def filters_of(user_key: UUID, scope: Iterable[str]) -> str:
     return " & ".join(f"({_translated(tag, token)})" for token in scope)
 
 
+def word_of(user_key: UUID, stem: str, within: str) -> str:
+    """A query for a word as the index has it, within filters."""
+    lexeme = f"'{tag_of(user_key)}{_spelled(stem)}'"
+    return f"{lexeme} & {within}" if within else lexeme
+
+
 def _translated(tag: str, terms: str) -> str:
     told: list[str] = []
     for phrase, star, operator, name in _SIGNS.findall(terms):
