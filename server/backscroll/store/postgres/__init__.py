@@ -19,9 +19,9 @@ from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
 from .restoring import Restorations
-from .searching import Searching
 from .sessions import Sessions
 from .tokens import PostgresTokens
+from .upkeep import Upkeep
 
 
 class PostgresStore(
@@ -37,6 +37,7 @@ class PostgresStore(
     Deletions,
     Restorations,
     Abouts,
+    Upkeep,
 ):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
@@ -66,10 +67,19 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0], url)
+        store = cls(database, found[0], url)
+        try:
+            await store._index.open()
+        except BaseException:
+            await database.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     async def digest_key(self) -> bytes:
         return self._digest_key

@@ -8,7 +8,6 @@ from ..rows import NEWEST, SessionRow, dump, load
 from . import index
 from .database import Writing
 
-
 INDEXED_BYTES = 1 << 20
 
 
