@@ -33,11 +33,11 @@ class PostgresStore(
     Changing,
     Counting,
     Attempting,
+    Upkeep,
     Archives,
     Deletions,
     Restorations,
     Abouts,
-    Upkeep,
 ):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 

@@ -364,6 +364,11 @@ class SqliteStore:
         # One for the whole file: the user makes no difference.
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
 
+    async def users(self) -> list[str]:
+        return await self._database.read(
+            lambda db: [row[0] for row in db.execute("SELECT user_id FROM users ORDER BY user_id")]
+        )
+
     async def counts(self, user_id: str) -> dict[str, int]:
         def count(db: sqlite3.Connection) -> dict[str, int]:
             user_key = find_user(db, user_id)
