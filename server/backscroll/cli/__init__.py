@@ -10,6 +10,7 @@ from ..terminal import safe
 from . import (
     capturing,
     changing,
+    copying,
     deleting,
     doctoring,
     moving,
@@ -19,6 +20,7 @@ from . import (
     running,
     setting_up,
     syncing,
+    tokens,
     upkeep,
 )
 from .endings import FAILED, INTERRUPTED, Commands, examples
@@ -64,7 +66,9 @@ for command in (
     doctoring.doctor,
     upkeep.stats,
     upkeep.backup,
+    copying.copy_,
     upkeep.migrate,
+    tokens.token,
     capturing.capture,
 ):
     commands.add_command(command)
