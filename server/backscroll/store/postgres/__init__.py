@@ -17,11 +17,13 @@ from .migrating import migrated
 from .recording import Recording
 from .restoring import Restorations
 from .sessions import Sessions
+from .upkeep import Upkeep
 
 
 class PostgresStore(
-    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Archives, Deletions, Restorations
-):
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Upkeep,
+    Archives, Deletions, Restorations,
+):  # fmt: skip
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes) -> None:
@@ -46,10 +48,19 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0])
+        store = cls(database, found[0])
+        try:
+            await store._index.open()
+        except BaseException:
+            await database.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     async def digest_key(self) -> bytes:
         return self._digest_key
