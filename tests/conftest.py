@@ -89,11 +89,23 @@ def postgres_url(postgres: PostgresServer, kept_postgres_url: str) -> str:
     return kept_postgres_url
 
 
+@pytest.fixture(scope="session")
+def kept_partitioned_url(postgres: PostgresServer) -> str:
+    """The same with its tables in parts by user."""
+    return postgres.partitioned_database(parts=4)
+
+
+@pytest.fixture
+def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
+    postgres.emptied(kept_partitioned_url)
+    return kept_partitioned_url
+
+
 @pytest.fixture(params=STORES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
+    if request.param in ("postgres", "partitioned"):
+        return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/sessions.db"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,11 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from tiktoken.load import load_tiktoken_bpe
 
 import backscroll
+from backscroll.access import Access, local
+from backscroll.host import working_folder
 from backscroll.notices import Notices
-from backscroll.server import build_server
+from backscroll.server import BackscrollServer, build_server
+from backscroll.tenancy import Tenancy
 from backscroll.tokens import RANKS, SPLIT
 from fixtures.front_client import Program
 
@@ -97,12 +100,30 @@ async def attached(
     **options: Any,
 ) -> AsyncIterator[Client]:
     """A client in this process, of a server for one user of `app`."""
-    memory = app.memory(user, source="mcp")
-    notices = Notices(app, memory)
+    async with (
+        a_server(app, user=user, profile=profile) as server,
+        Client(server, mode=era, cache=None, raise_exceptions=True, **options) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def a_server(
+    app: backscroll.Backscroll,
+    *,
+    user: str = "ada",
+    access_of: Callable[[Any], Access] | None = None,
+    profile: str = "full",
+    **told: bool,
+) -> AsyncIterator[BackscrollServer]:
+    """The server in this process: for one user as over stdio, or for whoever `access_of` tells. `told` is Tenancy's."""
+    whole = local(user, multi_user=app.settings.multi_user)
+    tenancy = Tenancy(app, access_of or (lambda _: whole), **told)
+    if not tenancy.remote:
+        tenancy.hinted_by(os.environ, working_folder())
+    notices = Notices(app)
     async with notices.running():
-        server = build_server(memory, notices, profile=profile)
-        async with Client(server, mode=era, cache=None, raise_exceptions=True, **options) as client:
-            yield client
+        yield build_server(tenancy, notices, profile=profile)
 
 
 def command(database: Path | str, *flags: str) -> list[str]:

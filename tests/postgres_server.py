@@ -12,22 +12,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from scripts.partitioned_schema import partitioned
 
 from backscroll.store import migrate
 from backscroll.store.postgres.migrating import DIALECT
 
 TEMPLATE = "backscroll_template"
-_SETTINGS = {
-    # Nothing here has to survive this machine.
+_FORGETFUL = {
+    # Nothing of a test has to survive this machine.
     "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB",
-    "max_connections": "200", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal",
     "autovacuum_naptime": "5min", "max_wal_size": "256MB", "wal_level": "minimal", "max_wal_senders": "0", "jit": "off",
 }  # fmt: skip
+_OURS = {"max_connections": "200", "listen_addresses": "127.0.0.1", "log_min_messages": "fatal"}
 
 
 @dataclass
@@ -56,6 +57,13 @@ class PostgresServer:
         self.stop(mode)
         self.start()
 
+    def backends(self) -> list[int]:
+        """The server's process and all that it has started."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+            return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        return []
+
     def new_database(self) -> str:
         """A fresh database at the newest version; its URL."""
         self._made += 1
@@ -70,6 +78,13 @@ class PostgresServer:
         self._execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
         return self.url(name)
 
+    def partitioned_database(self, parts: int) -> str:
+        """A fresh database whose tables are in parts by user, as the script for that makes them; its URL."""
+        url = self.empty_database()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("\n".join(partitioned(parts)).encode())
+        return url
+
     def emptied(self, url: str) -> None:
         """Take out all rows but those of `meta`: much faster than another database."""
         with psycopg.connect(url, autocommit=True) as connection:
@@ -83,6 +98,15 @@ class PostgresServer:
 
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def ask_for_password(self, role: str) -> None:
+        """From now on, of this role alone."""
+        file = self.folder / "data" / "pg_hba.conf"
+        rules = file.read_text()
+        rule = f"host all {role} 127.0.0.1/32 scram-sha-256\n"
+        if rule not in rules:
+            file.write_text(rule + rules)
+        self._execute("SELECT pg_reload_conf()")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
@@ -104,18 +128,18 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """A server of our own, with a migrated template; gone when this is left."""
+def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[PostgresServer]:
+    """A server of our own, with a migrated template; gone when this is left. Without `settings` it forgets nothing."""
     folder = Path(tempfile.mkdtemp(prefix="backscroll-pg-"))
     account = _unprivileged() if os.geteuid() == 0 else None
     if account is not None:
         os.chown(folder, pwd.getpwnam(account).pw_uid, -1)
-    server = PostgresServer(folder, _binaries(folder, account), _free_port(), account)
+    server = PostgresServer(folder, _binaries(folder, account), free_port(), account)
     try:
         server._run(
             "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
         )
-        lines = [f"{name} = '{value}'" for name, value in _SETTINGS.items()]
+        lines = [f"{name} = '{value}'" for name, value in {**_OURS, **settings}.items()]
         lines += [f"port = {server.port}", f"unix_socket_directories = '{folder}'"]
         with (folder / "data" / "postgresql.conf").open("a") as config:
             config.write("\n".join(["", *lines, ""]))
@@ -193,7 +217,7 @@ def _runs(binaries: Path, account: str | None) -> bool:
     return done.returncode == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.socket() as probe:

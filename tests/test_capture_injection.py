@@ -202,9 +202,9 @@ async def test_what_was_injected_is_not_stored_as_talk(
 
 
 async def test_a_memory_in_use_is_left_as_it_is(memory: Memory, recorded: dict[str, str], database: Path) -> None:
-    before = await memory.store.data_version()
+    before = await memory.store.data_version("ada")
     assert context(claude("SessionStart", source="startup"), "session", recorded) is not None
-    assert await memory.store.data_version() == before
+    assert await memory.store.data_version("ada") == before
     assert await memory.store.check() == []
     assert spool.length(place_of(memory)).entries == 1
     assert database.stat().st_mode & 0o777 == 0o600

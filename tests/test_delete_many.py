@@ -402,7 +402,7 @@ async def test_what_expired_is_not_brought_back_but_may_be_gone_on_with(url: str
 async def test_a_running_server_applies_it_when_nobody_writes(keeping_30_days: Backscroll) -> None:
     memory = keeping_30_days.memory("ada")
     await a_session(memory, "old", age_days=31)
-    async with asyncio.timeout(20), retaining(memory, quiet_seconds=0.01, look_seconds=0.01):
+    async with asyncio.timeout(20), retaining(keeping_30_days, "ada", quiet_seconds=0.01, look_seconds=0.01):
         while await names(memory):
             await asyncio.sleep(0.01)
 

@@ -146,4 +146,4 @@ async def test_closing_that_is_cancelled_gives_up_summaries_and_closes_the_store
         assert await cancelled_after(3, app.__aexit__(None, None, None))
     assert model.left.is_set()
     with pytest.raises(StoreUnusable, match="not open"):
-        await store.data_version()
+        await store.data_version("ada")

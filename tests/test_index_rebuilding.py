@@ -18,9 +18,9 @@ from backscroll import Memory
 from backscroll.errors import IndexDamaged, StoreUnusable
 from backscroll.store import migrate
 from backscroll.store.indexing import INDEX_VERSION, Entry
+from backscroll.store.lock import FileLock
 from backscroll.store.opening import open_store
 from backscroll.store.sqlite import index
-from backscroll.store.sqlite.lock import FileLock
 from builders import a_turn, assistant, bytes_of, user
 
 REBUILDER = Path(__file__).parent / "fixtures" / "rebuilder.py"
@@ -433,7 +433,7 @@ async def test_closing_that_is_cancelled_while_the_index_is_made_closes_all_the_
     await asyncio.gather(closing, return_exceptions=True)
     assert closing.cancelled()
     with pytest.raises(StoreUnusable, match="not open"):
-        await store.data_version()
+        await store.data_version("ada")
     async with backscroll.open(url, user_id="ada") as memory:
         await memory.store.rebuild_index()
         await whole(memory, database)

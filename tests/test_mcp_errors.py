@@ -13,11 +13,9 @@ from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 
 import backscroll
-from backscroll.notices import Notices
-from backscroll.server import build_server
 from builders import a_tool_turn, a_turn
 from fixtures.front_client import ENVELOPE, INITIALIZE, notice, request
-from mcp_doors import ERAS, answer_of, attached, complaint, said, the_server
+from mcp_doors import ERAS, a_server, answer_of, attached, complaint, said, the_server
 
 eras = pytest.mark.parametrize("era", ERAS)
 
@@ -41,9 +39,8 @@ async def test_what_nobody_foresaw_is_told_in_general_words(
 ) -> None:
     memory = app.memory("ada")
     await a_damaged_session(memory, database)
-    notices = Notices(app, memory)
     # Not raised in the test's face, but answered as a host would see it.
-    async with notices.running(), Client(build_server(memory, notices), mode=era, cache=None) as client:
+    async with a_server(app) as server, Client(server, mode=era, cache=None) as client:
         text = complaint(await client.call_tool(*FAILING))
         assert text.startswith("Backscroll failed inside (")
         assert WORD not in text

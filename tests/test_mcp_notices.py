@@ -16,10 +16,8 @@ from mcp.client.client import Client
 from mcp.client.subscriptions import ResourcesListChanged, ResourceUpdated
 
 import backscroll
-from backscroll.notices import Notices
-from backscroll.server import build_server
 from builders import a_turn
-from mcp_doors import ERAS, answer_of, attached, environment, over_stdio, said
+from mcp_doors import ERAS, a_server, answer_of, attached, environment, over_stdio, said
 
 pytestmark = pytest.mark.filterwarnings("ignore:resources/.*subscribe is removed")
 eras = pytest.mark.parametrize("era", ERAS)
@@ -237,13 +235,11 @@ async def test_subscribing_twice_tells_once_and_ends_at_once(app: backscroll.Bac
 async def test_a_client_that_leaves_ends_nothing_for_the_server(app: backscroll.Backscroll, era: str) -> None:
     memory = app.memory("ada")
     await memory.record_run(a_turn(), session_id="s")
-    notices = Notices(app, memory)
-    server = build_server(memory, notices)
+    async with a_server(app) as server:
 
-    def attach(**options: Any) -> AbstractAsyncContextManager[Client]:
-        return Client(server, mode=options.pop("era"), cache=None, raise_exceptions=True, **options)
+        def attach(**options: Any) -> AbstractAsyncContextManager[Client]:
+            return Client(server, mode=options.pop("era"), cache=None, raise_exceptions=True, **options)
 
-    async with notices.running():
         async with watching(attach, era, "session://s"):
             pass
         await memory.update_session("s", title="While nobody listens")

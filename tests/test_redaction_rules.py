@@ -117,6 +117,7 @@ TOKENS = [
     ("doppler-token", "dp.pt.{A43}"),
     ("doppler-token", "dp.st.prd_web.{A43}"),
     ("pulumi-token", "pul-{H40}"),
+    ("backscroll-token", "bks_{S64}"),
     ("prefect-key", "pnu_{A36}"),
     ("prefect-key", "pnb_{A36}"),
     ("atlassian-token", "ATATT3xFfGF0{S170}={H8}"),

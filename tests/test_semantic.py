@@ -317,7 +317,7 @@ async def test_closing_that_is_cancelled_closes_the_store_all_the_same(url: str,
         closing.cancel()
         await asyncio.gather(closing, return_exceptions=True)
         with pytest.raises(StoreUnusable, match="not open"):
-            await store.data_version()
+            await store.data_version("ada")
 
 
 async def test_a_model_that_cannot_be_had_is_logged_without_what_was_asked(

@@ -125,10 +125,10 @@ async def test_a_file_that_is_opened_again_is_the_same(url: str, store: Store) -
 
 async def test_changes_of_others_are_seen_in_the_version_of_the_data(url: str, store: Store) -> None:
     other = await open_store(url)
-    seen = await store.data_version()
-    assert await store.data_version() == seen
+    seen = await store.data_version("ada")
+    assert await store.data_version("ada") == seen
     await other.record("ada", [await prepared(other, a_turn())])
-    assert await store.data_version() != seen
+    assert await store.data_version("ada") != seen
     await other.close()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from . import exclusions, sources
+from . import addresses, exclusions, signing, sources
 from .errors import ConfigError
 from .exclusions import Exclusions
 
@@ -77,8 +77,41 @@ class Settings(BaseModel):
     max_media_bytes: int = Field(32 << 20, ge=1)
     retention_days: int | None = Field(None, ge=1, le=36_500)
     max_db_bytes: int | None = Field(None, ge=1)
+    # Of a database server alone; busy_timeout_s is how long another writer is waited for there too.
+    postgres_pool_size: int = Field(10, ge=1, le=1_000)
+    postgres_statement_timeout_s: float = Field(30.0, gt=0)
+    # Tools name the user in each call: for a back end that is trusted with all users.
+    multi_user: bool = False
+    # Over HTTP: whose JWTs are taken, all three or none (auth/). Without them only tokens of `backscroll token` are.
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwks: str | None = None
+    jwt_algorithms: str = "RS256,ES256"
+    jwt_user_claim: str = Field("sub", min_length=1)
+    jwt_scope_claim: str = Field("scope", min_length=1)
+    jwt_leeway_s: float = Field(30.0, ge=0, le=300)
+    # Over HTTP (http/). Limits that are counted count for each worker, save the rate, which is one for all.
+    http_workers: int = Field(1, ge=1, le=64)
+    http_metrics: int | None = Field(None, ge=0, le=65_535)
+    # As clients see it, where a proxy stands before it: https://memory.example.com/mcp
+    http_url: str | None = None
+    http_hosts: str = ""
+    http_origins: str = ""
+    http_max_header_bytes: int = Field(32 << 10, ge=1024, le=1 << 20)
+    # As large as the largest message, or its media in base64; a larger run is recorded in parts.
+    http_max_body_bytes: int = Field(64 << 20, ge=1024)
+    http_header_timeout_s: float = Field(20.0, gt=0)
+    http_body_timeout_s: float = Field(60.0, gt=0)
+    # More than what a summary endpoint may take with all its retries, by default.
+    http_call_timeout_s: float = Field(300.0, gt=0)
+    http_keep_alive_s: int = Field(75, ge=1)
+    http_shutdown_s: int = Field(20, ge=1)
+    http_max_requests: int = Field(512, ge=1)
+    # Of each token, by all workers together; 0: as often as it likes.
+    http_rate_per_minute: int = Field(3000, ge=0)
+    http_rate_burst: int = Field(300, ge=1)
 
-    @field_validator("exclude_projects", "exclude_sources", mode="before")
+    @field_validator("exclude_projects", "exclude_sources", "jwt_algorithms", mode="before")
     @classmethod
     def _by_commas(cls, value: Any) -> Any:
         """A list, as TOML has them, says the same as text by commas."""
@@ -98,7 +131,20 @@ class Settings(BaseModel):
         exclusions.names(value)
         return value
 
-    @field_validator("max_db_bytes", mode="before")
+    @field_validator("http_hosts", "http_origins", mode="before")
+    @classmethod
+    def _names_by_commas(cls, value: Any) -> Any:
+        return ",".join(map(str, value)) if isinstance(value, list) else value
+
+    @field_validator("http_url")
+    @classmethod
+    def _of_an_endpoint(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "http://local/")
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be a URL such as https://memory.example.com/mcp")
+        return value
+
+    @field_validator("max_db_bytes", "http_max_body_bytes", mode="before")
     @classmethod
     def _of_size(cls, value: Any) -> Any:
         return size_bytes(value) if isinstance(value, str) else value
@@ -115,6 +161,19 @@ class Settings(BaseModel):
     def _of_known_sources(cls, sync: str) -> str:
         sources.chosen(sync)
         return sync
+
+    @field_validator("jwt_algorithms")
+    @classmethod
+    def _that_prove(cls, value: str) -> str:
+        signing.algorithms(value)
+        return value
+
+    @field_validator("jwks")
+    @classmethod
+    def _not_to_be_altered(cls, value: str | None) -> str | None:
+        if value is not None:
+            signing.check_place(value)
+        return value
 
     def synced_hosts(self) -> tuple[str, ...]:
         """The hosts whose transcripts are kept up with, but for those that are excluded; none where sync is off."""
@@ -224,5 +283,5 @@ def _words(message: str) -> str:
 def effective(settings: Settings) -> dict[str, Any]:
     """The settings as they may be shown: secrets as stars."""
     shown = settings.model_dump(mode="json")
-    shown["db"] = settings.database_url()
+    shown["db"] = addresses.shown(settings.database_url())
     return shown

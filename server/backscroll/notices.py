@@ -2,13 +2,14 @@
 
 Nothing is watched until a client asks. Then what is watched has a fingerprint, looked at again after
 every change made by this process, and, for those of other processes, whenever `data_version` has moved.
+Each user's are apart: what one watches, and what is told on whose connection, knows of no other's.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ import mcp_types as mcp
 from mcp.server.context import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourcesListChanged, ResourceUpdated
+from mcp.shared.exceptions import MCPError
 
 from .errors import BackscrollError
 from .memory import Backscroll, Memory
@@ -25,65 +27,140 @@ from .resources import LISTED_SUMMARIES, RECENT
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+LOOKS_A_SECOND = 200
+"""At most, for all users together: with more who watch, each is looked at less often."""
 PAUSE_SECONDS = 0.1
 """Between two looks: changes that come faster are told together."""
+MAX_USERS = 2_000
+"""Who may watch at a time."""
+MAX_STREAMS, MAX_WATCHED = 100, 1_000
+"""Of one user: open streams, and resources that are watched."""
 LIST = "resources/list"
 """Not a URI: the key of the list itself among what is watched."""
 _UNKNOWN = object()
 
 
 class Notices:
-    """What the clients of one server watch, and how each is told."""
+    """What the clients of one server watch: a `Watch` for each user of whom anything is watched."""
 
-    def __init__(self, app: Backscroll, memory: Memory) -> None:
+    def __init__(self, app: Backscroll) -> None:
         self._app = app
-        self._memory = memory
-        self._bus = InMemorySubscriptionBus()
-        self._listen = ListenHandler(self._bus)
-        self._watched: Counter[str] = Counter()
-        self._prints: dict[str, Any] = {}
-        self._subscribed: dict[str, ServerSession] = {}
-        self._legacy: ServerSession | None = None
-        self._moved = asyncio.Event()
+        self._watches: dict[str, Watch] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stop = self._app.on_change(lambda user_id, _: self._moved.set() if user_id == self._memory.user_id else None)
-        task = asyncio.get_running_loop().create_task(self._run())
+        stop = self._app.on_change(self._changed)
         try:
             yield
         finally:
             stop()
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            for user_id in list(self._watches):
+                self._drop(user_id)
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def meet(self, session: ServerSession, *, legacy: bool) -> None:
+    def end_streams(self) -> None:
+        """Let every stream that is open come to its regular end, as before the server stops."""
+        for watch in self._watches.values():
+            watch.end_streams()
+
+    async def meet(self, memory: Memory, session: ServerSession) -> None:
         """Remember a connection of the old era: there, list changes go to whoever is connected."""
-        if legacy and self._legacy is None:
+        async with self._watching(memory) as watch:
+            await watch.meet(session)
+
+    async def subscribe(self, memory: Memory, session: ServerSession, uri: str) -> mcp.EmptyResult:
+        async with self._watching(memory) as watch:
+            await watch.subscribe(session, uri)
+        return mcp.EmptyResult()
+
+    async def unsubscribe(self, memory: Memory, uri: str) -> mcp.EmptyResult:
+        async with self._watching(memory) as watch:
+            watch.unsubscribe(uri)
+        return mcp.EmptyResult()
+
+    async def listen(
+        self, memory: Memory, ctx: ServerRequestContext[Any], params: mcp.SubscriptionsListenRequestParams
+    ) -> mcp.SubscriptionsListenResult:
+        async with self._watching(memory) as watch:
+            return await watch.listen(ctx, params)
+
+    @asynccontextmanager
+    async def _watching(self, memory: Memory) -> "AsyncIterator[Watch]":
+        """The watch of this memory's user, made where there is none, gone again where nothing is watched then."""
+        watch = self._watches.get(memory.user_id)
+        if watch is None:
+            if len(self._watches) >= MAX_USERS:
+                raise MCPError(mcp.INTERNAL_ERROR, "Too many users watch for changes just now. Try again later.")
+            watch = self._watches[memory.user_id] = Watch(memory, self._poll_seconds)
+        watch.users += 1
+        try:
+            yield watch
+        finally:
+            watch.users -= 1
+            if not watch.is_needed:
+                self._drop(memory.user_id)
+
+    def _drop(self, user_id: str) -> None:
+        task = self._watches.pop(user_id).task
+        task.cancel()
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _changed(self, user_id: str, _: str) -> None:
+        if (watch := self._watches.get(user_id)) is not None:
+            watch.moved.set()
+
+    def _poll_seconds(self) -> float:
+        return max(POLL_SECONDS, len(self._watches) / LOOKS_A_SECOND)
+
+
+class Watch:
+    """What is watched of one user, and who is told."""
+
+    def __init__(self, memory: Memory, poll_seconds: Callable[[], float]) -> None:
+        self._memory = memory
+        self._poll_seconds = poll_seconds
+        self._bus = InMemorySubscriptionBus()
+        self._listen = ListenHandler(self._bus, max_subscriptions=MAX_STREAMS)
+        self._watched: Counter[str] = Counter()
+        self._prints: dict[str, Any] = {}
+        self._subscribed: dict[str, ServerSession] = {}
+        self._legacy: ServerSession | None = None
+        self.moved = asyncio.Event()
+        self.users = 0
+        """Requests that hold it."""
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self.users or self._watched)
+
+    def end_streams(self) -> None:
+        self._listen.close()
+
+    async def meet(self, session: ServerSession) -> None:
+        if self._legacy is None:
             self._legacy = session
             await self._watch(LIST)
 
-    async def subscribe(self, ctx: ServerRequestContext[Any], params: mcp.SubscribeRequestParams) -> mcp.EmptyResult:
-        uri = str(params.uri)
+    async def subscribe(self, session: ServerSession, uri: str) -> None:
+        self._check_room([uri])
         known = uri in self._subscribed
-        self._subscribed[uri] = ctx.session
+        self._subscribed[uri] = session
         if not known:
             await self._watch(uri)
-        return mcp.EmptyResult()
 
-    async def unsubscribe(
-        self, ctx: ServerRequestContext[Any], params: mcp.UnsubscribeRequestParams
-    ) -> mcp.EmptyResult:
-        if self._subscribed.pop(str(params.uri), None) is not None:
-            self._unwatch(str(params.uri))
-        return mcp.EmptyResult()
+    def unsubscribe(self, uri: str) -> None:
+        if self._subscribed.pop(uri, None) is not None:
+            self._unwatch(uri)
 
     async def listen(
         self, ctx: ServerRequestContext[Any], params: mcp.SubscriptionsListenRequestParams
     ) -> mcp.SubscriptionsListenResult:
         wanted = params.notifications
         uris = [str(uri) for uri in wanted.resource_subscriptions or ()]
+        self._check_room(uris)
         if wanted.resources_list_changed:
             uris.append(LIST)
         counted = []
@@ -96,11 +173,15 @@ class Notices:
             for uri in counted:
                 self._unwatch(uri)
 
+    def _check_room(self, uris: list[str]) -> None:
+        if len(uris) > MAX_WATCHED or len({*self._watched, *uris}) > MAX_WATCHED:
+            raise MCPError(mcp.INVALID_PARAMS, f"At most {MAX_WATCHED:,} resources are watched at a time. Name fewer.")
+
     async def _watch(self, uri: str) -> None:
         self._watched[uri] += 1
         if uri not in self._prints:
             self._prints[uri] = await self._fingerprint(uri)
-        self._moved.set()  # polling may have to begin
+        self.moved.set()  # polling may have to begin
 
     def _unwatch(self, uri: str) -> None:
         self._watched[uri] -= 1
@@ -112,12 +193,14 @@ class Notices:
         version = -1
         while True:
             with contextlib.suppress(TimeoutError):
-                # With nothing watched there is nothing to poll for.
-                await asyncio.wait_for(self._moved.wait(), POLL_SECONDS if self._watched else None)
-            ours = self._moved.is_set()
-            self._moved.clear()
+                # With nothing watched there is nothing to poll for. Not wait_for: before Python 3.12 it may lose
+                # a cancellation that comes together with the event.
+                async with asyncio.timeout(self._poll_seconds() if self._watched else None):
+                    await self.moved.wait()
+            ours = self.moved.is_set()
+            self.moved.clear()
             try:
-                now = await self._app.store.data_version()
+                now = await self._memory.store.data_version(self._memory.user_id)
                 if ours or now != version:
                     version = now
                     await self._announce()

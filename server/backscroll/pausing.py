@@ -85,6 +85,8 @@ def write_marker(
             os.unlink(path)
         return
     # Whole or not at all: half a marker would be read as a pause, no marker as none.
+    # Of a server's database nothing else may lie here yet.
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     part = os.path.join(folder, f".{MARKER}.{os.getpid()}")
     try:
         with open(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:

@@ -50,20 +50,26 @@ def _template(uri: str, name: str, description: str, mime_type: str | None) -> m
     return mcp.ResourceTemplate(uri_template=uri, name=name, description=description, mime_type=mime_type)
 
 
-async def listed(memory: Memory) -> list[mcp.Resource]:
-    """The recent sessions, what was captured, and the summaries of sessions that have one, newest activity first."""
+async def listed(memory: Memory, *, machine: bool) -> list[mcp.Resource]:
+    """The recent sessions, what was captured, and the summaries of sessions that have one, newest activity first.
+
+    What was captured is told where `machine`: to the user of this machine.
+    """
     found = [
         mcp.Resource(
             uri=RECENT, name="recent", title="Recent sessions", mime_type=JSON, description="Newest activity first"
-        ),
-        mcp.Resource(
-            uri=COVERAGE,
-            name="coverage",
-            title="What was captured",
-            mime_type=JSON,
-            description="Per host: transcripts found, read, behind, skipped, failed; what is wrong, and its remedy",
-        ),
+        )
     ]
+    if machine:
+        found.append(
+            mcp.Resource(
+                uri=COVERAGE,
+                name="coverage",
+                title="What was captured",
+                mime_type=JSON,
+                description="Per host: transcripts found, read, behind, skipped, failed; what is wrong, and its remedy",
+            )
+        )
     for session in await memory.summarized_sessions(LISTED_SUMMARIES):
         found.append(
             mcp.Resource(
@@ -77,12 +83,15 @@ async def listed(memory: Memory) -> list[mcp.Resource]:
     return found
 
 
-async def read(memory: Memory, uri: str) -> mcp.TextResourceContents | mcp.BlobResourceContents:
-    """The content of a resource. Raises ResourceNotFound and the NotFound errors of sessions and media."""
+async def read(memory: Memory, uri: str, *, machine: bool) -> mcp.TextResourceContents | mcp.BlobResourceContents:
+    """The content of a resource; that of coverage where `machine`, as in `listed`.
+
+    Raises ResourceNotFound and the NotFound errors of sessions and media.
+    """
     if uri == RECENT:
         page = await memory.list_sessions(max_tokens=20_000, limit=20, format="json")
         return _text(uri, compact(page_json(page)), JSON)
-    if uri == COVERAGE:
+    if machine and uri == COVERAGE:
         # Imported when it is asked for: nothing else of serving needs to know how hosts are set up.
         from .doctor import covered  # noqa: PLC0415
 

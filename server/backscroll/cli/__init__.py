@@ -20,6 +20,7 @@ from . import (
     running,
     setting_up,
     syncing,
+    tokens,
     upkeep,
 )
 from .endings import FAILED, INTERRUPTED, Commands, examples
@@ -67,6 +68,7 @@ for command in (
     upkeep.backup,
     copying.copy_,
     upkeep.migrate,
+    tokens.token,
     capturing.capture,
 ):
     commands.add_command(command)

@@ -20,6 +20,10 @@ def help_page() -> str:
         assert command is not None
         context = click.Context(command, root, info_name=name, **_WIDTHS)
         parts.append(_section(f"backscroll {name}", context))
+        if isinstance(command, click.Group):
+            for part, below in command.commands.items():
+                within = click.Context(below, context, info_name=part, **_WIDTHS)
+                parts.append(_section(f"backscroll {name} {part}", within))
     return "\n".join(parts)
 
 

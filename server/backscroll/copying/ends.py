@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..addresses import is_server
 from ..errors import InvalidArgument, StoreUnusable
-from ..store.opening import is_postgres, open_store, sqlite_path
+from ..store.opening import open_store, sqlite_path
 from ..store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ async def opened(source: str, target: str) -> AsyncIterator[Ends]:
 
 
 def _refuse(source: str, target: str) -> None:
-    if is_postgres(source) and is_postgres(target):
+    if is_server(source) and is_server(target):
         raise InvalidArgument("Both are Postgres databases. pg_dump and pg_restore copy one into another.")
-    if is_postgres(source):
+    if is_server(source):
         raise InvalidArgument(
             "Backscroll does not copy from Postgres to SQLite, not now. To take sessions along: backscroll export "
             "--db postgresql://... -o FILE, then backscroll import FILE."
         )
-    if not is_postgres(target):
+    if not is_server(target):
         if sqlite_path(source).absolute() == sqlite_path(target).absolute():
             raise InvalidArgument("Both are the same database. Name another one to copy into.")
         raise InvalidArgument(

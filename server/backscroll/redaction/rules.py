@@ -28,6 +28,8 @@ _HEX = "0123456789abcdef"
 _NO_MORE = r"(?![A-Za-z0-9])"
 
 FORMS: tuple[Form, ...] = (
+    # Ours: 22 signs of the user's tag, which is no secret, then what was drawn (auth/opaque.py).
+    Form("backscroll-token", ("bks_",), r"bks_[A-Za-z0-9_-]{22}([A-Za-z0-9_-]{20,})", "auth/opaque.py"),
     # Clouds
     Form(
         "aws-access-key", ("AKIA", "ASIA", "ABIA", "ACCA"), rf"A(?:KIA|SIA|BIA|CCA)([A-Z2-7]{{16}}){_NO_MORE}",

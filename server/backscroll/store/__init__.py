@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..models import Message, Run, Session, StoredMedia, Summary, ToolCall
+from .about import About
 from .archive import ArchivedRow, ArchivedSession, Restored
 from .calling import Attempts, CallMatches, CallSearch, CallsFound, CallWindow, Clue, Reading
 from .choices import ChoiceStore
@@ -16,6 +17,7 @@ from .facts import FactStore
 from .ledger import ImportLedger, ImportMark, LastSync, Lease
 from .purging import Purged, Purging
 from .redacting import SecretStore
+from .tokens import TokenStore
 from .values import (
     Candidate,
     ChatSlice,
@@ -42,6 +44,7 @@ from .values import (
 from .vectors import VectorStore
 
 __all__ = [
+    "About",
     "Attempts",
     "CallMatches",
     "CallSearch",
@@ -76,6 +79,7 @@ __all__ = [
     "SessionsFound",
     "Store",
     "Term",
+    "TokenStore",
     "Turn",
     "VectorStore",
 ]
@@ -105,6 +109,11 @@ class Store(Protocol):
     @property
     def secrets(self) -> SecretStore:
         """Texts to be redacted, and counts of what was."""
+        ...
+
+    @property
+    def tokens(self) -> TokenStore:
+        """Access tokens: who may call over HTTP."""
         ...
 
     async def close(self) -> None: ...
@@ -318,13 +327,21 @@ class Store(Protocol):
         """The database's own key for digests and cursors."""
         ...
 
-    async def data_version(self) -> int:
-        """Changes whenever anything was committed, by any process."""
+    async def data_version(self, user_id: str) -> int:
+        """Changes whenever anything of this user's was committed, by any process; and it may when another's was."""
+        ...
+
+    async def users(self) -> list[str]:
+        """All of whom anything is or was here, in order: of a store, and not of a user."""
         ...
 
     async def counts(self, user_id: str) -> dict[str, int]: ...
 
     async def extent(self, user_id: str) -> Extent: ...
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        """The database itself. `thorough` also measures what the user has in it, which reads all of that's sizes."""
+        ...
 
     async def check(self, told: Callable[[int, int], None] | None = None) -> list[str]:
         """What is wrong with the file, its tables or its index, a line each; nothing when all is well.

@@ -2,34 +2,53 @@
 
 from typing import Any, Self
 
+from ...addresses import companions, platform_folder
+from .about import Abouts
 from .archiving import Archives
 from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
-from .choices import PostgresChoices
+from .choices import Marker, PostgresChoices
 from .copying import PostgresArriving
 from .counting import Counting
 from .database import Ask, Connection, Database
 from .deleting import Deletions
+from .ledger import PostgresLedger
 from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
 from .restoring import Restorations
 from .sessions import Sessions
+from .tokens import PostgresTokens
 from .upkeep import Upkeep
 
 
 class PostgresStore(
-    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Upkeep,
-    Archives, Deletions, Restorations,
-):  # fmt: skip
+    Recording,
+    Sessions,
+    Chats,
+    Messages,
+    Calls,
+    Changing,
+    Counting,
+    Attempting,
+    Upkeep,
+    Archives,
+    Deletions,
+    Restorations,
+    Abouts,
+):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
-    def __init__(self, database: Database, digest_key: bytes) -> None:
+    def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
         super().__init__(database, digest_key)
-        self.choices = PostgresChoices(database, self.tombstone_digest)
+        self.choices = PostgresChoices(
+            database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
+        )
         self.arriving = PostgresArriving(self)
+        self.ledger = PostgresLedger(database, url)
+        self.tokens = PostgresTokens(database)
 
     @classmethod
     async def opened(
@@ -48,7 +67,7 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
-        store = cls(database, found[0])
+        store = cls(database, found[0], url)
         try:
             await store._index.open()
         except BaseException:

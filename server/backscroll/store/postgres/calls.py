@@ -16,7 +16,7 @@ from .rows import Named, lineage_of, named, session_asked, session_told
 _columns = partial(call_columns, chars="%(chars)s")
 _NEWEST_FIRST = "ORDER BY c.called_at DESC, c.call_key DESC"
 _TABLES = (
-    "tool_calls AS c JOIN sessions AS s ON s.user_key = c.user_key AND s.session_key = c.session_key "
+    "{calls} AS c JOIN sessions AS s ON s.user_key = c.user_key AND s.session_key = c.session_key "
     "JOIN runs AS r ON r.user_key = c.user_key AND r.run_key = c.run_key "
     "LEFT JOIN messages AS m ON m.user_key = c.user_key AND m.message_key = c.message_key "
     "LEFT JOIN messages AS f ON f.user_key = c.user_key AND f.message_key = c.result_key{visible}"
@@ -41,7 +41,7 @@ class Filters(NamedTuple):
 
     @property
     def tables(self) -> str:
-        return _TABLES(visible=self.visible)
+        return _TABLES(calls="tool_calls", visible=self.visible)
 
     @property
     def columns(self) -> str:
@@ -51,12 +51,18 @@ class Filters(NamedTuple):
         ctes = (*self.ctes, *more)
         return f"WITH RECURSIVE {', '.join(ctes)} " if ctes else ""
 
-    def newest(self, columns: str, where: Sequence[str], limit: str) -> str:
-        """These columns, the call's time and key among them, of the newest calls that match."""
-        one = f"SELECT {columns} FROM {self.tables} WHERE {' AND '.join(where)} {_NEWEST_FIRST} LIMIT %({limit})s"
-        if self.session is None:
+    def newest(self, columns: str, more: Sequence[str], limit: str, *, joined: bool = False) -> str:
+        """These columns, the call's time and key among them, of the newest calls that match, `more` conditions
+        included. `joined`: these are of more than the calls."""
+        order = f"{_NEWEST_FIRST} LIMIT %({limit})s"
+        one = f"SELECT {columns} FROM {self.tables} WHERE {' AND '.join([*self.where, *more])} {order}"
+        if self.session is not None:
+            return f"SELECT c.* FROM line AS l CROSS JOIN LATERAL ({one}) AS c {order}"
+        if joined:
             return one
-        return f"SELECT c.* FROM line AS l CROSS JOIN LATERAL ({one}) AS c {_NEWEST_FIRST} LIMIT %({limit})s"
+        # What hangs on a call is looked up when it is clear which calls there are.
+        calls = f"(SELECT c.* FROM tool_calls AS c WHERE {' AND '.join([*self.own, *more])} {order})"
+        return f"SELECT {columns} FROM {_TABLES(calls=calls, visible='')} {_NEWEST_FIRST}"
 
     def counted(self, more: Sequence[str], *, joined: bool) -> str:
         """How many match, `more` conditions included. Joins make counting four times as long: unless these ask for
@@ -104,19 +110,19 @@ class Calls(Part):
         more = [] if window.as_of is None else ["c.call_key <= %(as_of)s"]
         ctes: tuple[str, ...] = ()
         if window.signs:
-            recent = told.newest("c.call_key, c.called_at", [*told.where, *more], "recent")
+            recent = told.newest("c.call_key, c.called_at", more, "recent")
             ctes = (f"recent AS MATERIALIZED ({recent})",)
             more = ["c.call_key = ANY(ARRAY(SELECT call_key FROM recent))"]
-        for i, signs in enumerate(window.signs):
+        for i, sign in enumerate(window.signs):
             held = " OR ".join(f"strpos({text}, %(sign{i})s) > 0" for text in ("c.arguments", "f.text", "c.tool_name"))
             more.append(f"({held})")
-            values[f"sign{i}"] = signs
-        total = told.counted(more, joined=bool(window.signs))
-        if not window.signs and window.tool_name is None and window.status is None:
+            values[f"sign{i}"] = sign
+        signs = bool(window.signs)
+        total = told.counted(more, joined=signs)
+        if not signs and window.tool_name is None and window.status is None:
             total = _known(one, total)
-        where = [*told.where, *more]
         if window.after is not None:
-            where.append("(c.called_at, c.call_key) < (%(after_at)s, %(after_key)s)")
+            more.append("(c.called_at, c.call_key) < (%(after_at)s, %(after_key)s)")
             values["after_at"], values["after_key"] = window.after
         asked = [
             Ask(
@@ -124,7 +130,7 @@ class Calls(Part):
                 f"coalesce(%(as_of)s::bigint, (SELECT last_call_key FROM users WHERE user_key = %(user)s), 0)",
                 values,
             ),
-            Ask(f"{told.with_ctes(*ctes)}{told.newest(told.columns, where, 'limit')}", values),
+            Ask(f"{told.with_ctes(*ctes)}{told.newest(told.columns, more, 'limit', joined=signs)}", values),
         ]
         (counted, rows), found = await self._asked(asked, one)
         session = None if one is None else session_told(found, window.session or "")
@@ -150,7 +156,7 @@ class Calls(Part):
         (rows,) = await self._database.fetch(
             Ask(
                 f"SELECT {_columns(status='c.status')}, substr({column}, %(offset)s + 1, %(most)s), length({column}) "
-                f"FROM {_TABLES(visible='')} WHERE c.user_key = %(user)s AND c.call_key = %(call)s",
+                f"FROM {_TABLES(calls='tool_calls', visible='')} WHERE c.user_key = %(user)s AND c.call_key = %(call)s",
                 {"user": user_key(user_id), "call": call_key, "offset": offset, "most": max_chars, "chars": 0},
             )
         )

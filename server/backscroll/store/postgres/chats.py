@@ -62,7 +62,8 @@ class Chats(Part):
                 # A run comes with its first message.
                 f"{ctes} SELECT w.listed, CASE WHEN row_number() OVER (PARTITION BY w.place ORDER BY m.seq) = 1 "
                 f"THEN json_build_array({_RUN_COLUMNS}) END, l.number, {MESSAGE_COLUMNS}, {hanging_columns('l.high')} "
-                f"FROM fitting AS w {_RUN} LEFT JOIN {_ITS_MESSAGES} ORDER BY w.place DESC, m.seq",
+                f"FROM fitting AS w {_RUN} LEFT JOIN LATERAL (SELECT m.* FROM {_ITS_MESSAGES} ORDER BY m.seq) AS m "
+                "ON TRUE ORDER BY w.place DESC, m.seq",
                 values,
             ),
         )
@@ -108,14 +109,14 @@ _RUN = (
     "JOIN runs AS r ON r.user_key = %(user)s AND r.run_key = w.run_key JOIN line AS l ON l.session_key = r.session_key"
 )
 _ITS_MESSAGES = (
-    "messages AS m ON m.user_key = %(user)s AND m.session_key = r.session_key AND m.seq >= r.first_seq "
+    "messages AS m WHERE m.user_key = %(user)s AND m.session_key = r.session_key AND m.seq >= r.first_seq "
     "AND m.seq <= r.last_seq AND m.seq <= l.high AND m.run_key = r.run_key AND m.from_history = 0"
 )
 
 # Run by run, the newest first, until their texts fill the room: older ones are not looked into.
 _SIZE = (
-    "(SELECT coalesce(sum(least(length(m.text), %(chars)s)), 0) "
-    f"FROM (SELECT {{0}} AS run_key) AS w {_RUN} JOIN {_ITS_MESSAGES})"
+    f"(SELECT m.chars FROM (SELECT {{0}} AS run_key) AS w {_RUN} CROSS JOIN LATERAL ("
+    f"SELECT coalesce(sum(least(length(m.text), %(chars)s)), 0) AS chars FROM {_ITS_MESSAGES}) AS m)"
 ).format
 _FITTING = (
     "listed AS (SELECT array_agg(run_key ORDER BY place) AS keys FROM counted), "

@@ -63,7 +63,8 @@ def lineage_of(where: str) -> str:
         "UNION ALL "
         "SELECT l.asked, l.newest, l.depth + 1, p.session_key, p.number, p.parent_key, "
         f"least({low('p')}, l.low), l.low "
-        "FROM line AS l JOIN sessions AS p ON p.user_key = %(user)s AND p.session_key = l.parent_key)"
+        "FROM line AS l CROSS JOIN LATERAL (SELECT p.* FROM sessions AS p WHERE p.user_key = %(user)s "
+        "AND p.session_key = l.parent_key LIMIT 1) AS p)"
     )
 
 

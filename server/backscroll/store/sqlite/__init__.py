@@ -29,6 +29,7 @@ from .. import (
     SessionFilter,
     SessionsFound,
 )
+from ..about import About
 from ..archive import ArchivedRow, ArchivedSession, Restored
 from ..purging import FILE, Purged, Purging
 from ..rows import SessionRow, to_ms, unpack_id
@@ -60,6 +61,7 @@ from .migrating import migrated
 from .purging import rare_words
 from .redacting import SqliteSecrets
 from .rows import find_session, find_user
+from .tokens import SqliteTokens
 from .vectors import SqliteVectors
 
 
@@ -73,6 +75,7 @@ class SqliteStore:
         self.ledger = SqliteLedger(database)
         self._index = IndexKeeper(database)
         self.secrets = SqliteSecrets(database, self._index)
+        self.tokens = SqliteTokens(database)
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
@@ -357,8 +360,14 @@ class SqliteStore:
     async def digest_key(self) -> bytes:
         return self._digest_key
 
-    async def data_version(self) -> int:
+    async def data_version(self, user_id: str) -> int:
+        # One for the whole file: the user makes no difference.
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def users(self) -> list[str]:
+        return await self._database.read(
+            lambda db: [row[0] for row in db.execute("SELECT user_id FROM users ORDER BY user_id")]
+        )
 
     async def counts(self, user_id: str) -> dict[str, int]:
         def count(db: sqlite3.Connection) -> dict[str, int]:
@@ -378,6 +387,16 @@ class SqliteStore:
 
     async def extent(self, user_id: str) -> Extent:
         return await self._database.read(lambda db: sessions.extent(db, user_id))
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        def asked(db: sqlite3.Connection) -> tuple[int, int]:
+            version, pages, size = (
+                int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "page_count", "page_size")
+            )
+            return version, pages * size
+
+        version, size_bytes = await self._database.read(asked)
+        return About(f"SQLite {sqlite3.sqlite_version}", version, size_bytes)
 
     async def check(self, told: Told | None = None) -> list[str]:
         async with self._database.snapshot() as read:

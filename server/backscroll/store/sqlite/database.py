@@ -20,10 +20,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import aiosqlite
 
 from ...errors import StoreBusy, StoreUnusable
+from ..lock import FileLock
 from . import index
 from .enduring import to_its_end
 from .errors import commit_errors, sqlite_errors
-from .lock import FileLock
 from .upkeep import CHECKPOINT_WHEN_IDLE_BYTES, Upkeep
 
 T = TypeVar("T")
