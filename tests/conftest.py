@@ -110,8 +110,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file behind `url`."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file behind `url`. What asks for it is about that file."""
+    if "url" in request.fixturenames and request.node.callspec.params["url"] != "sqlite":
+        pytest.skip("about the file of a SQLite database")
     return tmp_path / "sessions.db"
 
 

@@ -25,20 +25,9 @@ from .upkeep import Upkeep
 
 
 class PostgresStore(
-    Recording,
-    Sessions,
-    Chats,
-    Messages,
-    Calls,
-    Changing,
-    Counting,
-    Attempting,
-    Upkeep,
-    Archives,
-    Deletions,
-    Restorations,
-    Abouts,
-):
+    Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting, Upkeep,
+    Archives, Deletions, Restorations, Abouts,
+):  # fmt: skip
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
 
     def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
