@@ -16,6 +16,8 @@ from backscroll import Backscroll, Memory
 from backscroll.copying import CopyReport, copy, opened
 from backscroll.errors import InvalidArgument, StoreUnusable
 from backscroll.exporting import export_jsonl
+from backscroll.ids import user_tag
+from backscroll.store.tokens import StoredToken
 from builders import picture
 from cli_doors import environment
 from postgres_server import PostgresServer
@@ -164,6 +166,20 @@ async def test_pauses_redactions_the_ledger_and_choices_come_along(source: str, 
     assert rows(target, "SELECT kind, count FROM redactions ORDER BY kind") == sorted(
         (kind, count) for kind, count in dict(secrets).items()
     )
+
+
+async def test_access_tokens_come_along_and_stay_revoked(source: str, target: str) -> None:
+    kept = StoredToken("ada", "t-1", b"\1" * 32, "read write", 1_000)
+    async with Backscroll(source) as app:
+        await app.store.tokens.add(kept)
+        await app.store.tokens.add(StoredToken("bob", "t-2", b"\2" * 32, "read", 2_000, expires_at=9_000))
+    assert (await copied(source, target)).tokens == 2
+    async with Backscroll(source) as app:
+        await app.store.tokens.revoke(user_tag("ada"), "t-1", 3_000)
+    assert (await copied(source, target)).tokens == 0
+    async with Backscroll(target) as app:
+        assert await app.store.tokens.find(user_tag("ada"), "t-1") == kept._replace(revoked_at=3_000)
+        assert len(await app.store.tokens.listed()) == 2
 
 
 async def test_one_users_copy_brings_nobody_elses(source: str, target: str) -> None:
