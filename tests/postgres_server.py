@@ -80,7 +80,7 @@ class PostgresServer:
     def partitioned_database(self, parts: int) -> str:
         """A fresh database whose tables are in parts by user, as the script for that makes them; its URL."""
         # Found beside the tests' folder, which not all who start a server have on their path.
-        from scripts.partitioned_schema import partitioned  # noqa: PLC0415
+        from scripts.partitioned_schema import partitioned
 
         url = self.empty_database()
         with psycopg.connect(url, autocommit=True) as connection:
