@@ -29,10 +29,10 @@ from rich.console import Console
 from backscroll import Backscroll, Settings
 
 from .http_load import Refused, Wire
-from .http_servers import Service, service
+from .http_servers import Service, postgres_server, service
 
 if TYPE_CHECKING:
-    from tests.postgres_server import PostgresServer
+    from postgres_server import PostgresServer
 
 CLIENTS, WORKERS = 12, 2
 EVERY_SECONDS = 10.0
@@ -160,12 +160,10 @@ async def soaked(name: str, url: str, seconds: float, server: "PostgresServer | 
 
 
 async def run(minutes: float, console: Console) -> int:
-    from tests.postgres_server import postgres_server
-
     seconds = minutes * 60 / 2
     with TemporaryDirectory(prefix="backscroll-soak-") as folder:
         wrong = await soaked("SQLite", str(Path(folder) / "soak.db"), seconds, None, console)
-    with postgres_server(settings={}) as server:
+    async with postgres_server() as server:
         wrong += await soaked("Postgres", server.new_database(), seconds, server, console)
     for line in wrong[:20]:
         console.print(f"  {line}")

@@ -89,6 +89,18 @@ def postgres_url(postgres: PostgresServer, kept_postgres_url: str) -> str:
     return kept_postgres_url
 
 
+@pytest.fixture(scope="session")
+def kept_partitioned_url(postgres: PostgresServer) -> str:
+    """The same with its tables in parts by user."""
+    return postgres.partitioned_database(parts=4)
+
+
+@pytest.fixture
+def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
+    postgres.emptied(kept_partitioned_url)
+    return kept_partitioned_url
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whoever asks for `url` runs once with each store; whoever looks into the file behind it, with SQLite alone."""
     if "url" in metafunc.fixturenames:
@@ -99,14 +111,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
+    if request.param in ("postgres", "partitioned"):
+        return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/sessions.db"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file behind `url`."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file behind `url`. What asks for it is about that file."""
+    if "url" in request.fixturenames and request.node.callspec.params["url"] != "sqlite":
+        pytest.skip("about the file of a SQLite database")
     return tmp_path / "sessions.db"
 
 

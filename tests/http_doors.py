@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ def modern(message: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     params = {**message.get("params", {}), "_meta": meta}
     headers = {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
     if "name" in params:
-        headers["mcp-name"] = params["name"]
+        headers["mcp-name"] = str(params["name"])
     return {**message, "params": params}, headers
 
 
@@ -164,3 +165,32 @@ async def start(database: Path | str, *flags: str, env: Mapping[str, str] | None
         limit=2**22,
         env={"PATH": os.environ["PATH"], **environment(**env or {})},
     )
+
+
+def folders(home: Path) -> dict[str, str]:
+    """A home of its own, for a server that outlives one test."""
+    names = {"CONFIG": ".config", "DATA": ".local/share", "CACHE": ".cache", "STATE": ".local/state"}
+    return {"HOME": str(home), **{f"XDG_{name}_HOME": str(home / folder) for name, folder in names.items()}}
+
+
+async def token_for(database: Path, user: str, scope: str = "read,write,delete", **env: str) -> tuple[str, str]:
+    """A new token, as `backscroll token create` makes it, and its id."""
+    told = await run("token", "create", "--db", str(database), "--user", user, "--scope", scope, "--json", env=env)
+    made = json.loads(told)
+    return made["token"], made["token_id"]
+
+
+async def run(*arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """What a command prints. Fails where it does."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "backscroll",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], **environment(**env or {})},
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return out.decode()

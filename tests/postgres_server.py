@@ -77,6 +77,16 @@ class PostgresServer:
         self._execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
         return self.url(name)
 
+    def partitioned_database(self, parts: int) -> str:
+        """A fresh database whose tables are in parts by user, as the script for that makes them; its URL."""
+        # Found beside the tests' folder, which not all who start a server have on their path.
+        from scripts.partitioned_schema import partitioned
+
+        url = self.empty_database()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("\n".join(partitioned(parts)).encode())
+        return url
+
     def emptied(self, url: str) -> None:
         """Take out all rows but those of `meta`: much faster than another database."""
         with psycopg.connect(url, autocommit=True) as connection:
@@ -90,6 +100,15 @@ class PostgresServer:
 
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def ask_for_password(self, role: str) -> None:
+        """From now on, of this role alone."""
+        file = self.folder / "data" / "pg_hba.conf"
+        rules = file.read_text()
+        rule = f"host all {role} 127.0.0.1/32 scram-sha-256\n"
+        if rule not in rules:
+            file.write_text(rule + rules)
+        self._execute("SELECT pg_reload_conf()")
 
     def _execute(self, statement: str) -> None:
         with psycopg.connect(self.url(), autocommit=True) as connection:
@@ -117,7 +136,7 @@ def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[Postgr
     account = _unprivileged() if os.geteuid() == 0 else None
     if account is not None:
         os.chown(folder, pwd.getpwnam(account).pw_uid, -1)
-    server = PostgresServer(folder, _binaries(folder, account), _free_port(), account)
+    server = PostgresServer(folder, _binaries(folder, account), free_port(), account)
     try:
         server._run(
             "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
@@ -200,7 +219,7 @@ def _runs(binaries: Path, account: str | None) -> bool:
     return done.returncode == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.socket() as probe:

@@ -12,6 +12,8 @@ from mcp.shared.exceptions import MCPError
 
 import backscroll
 from backscroll import Memory
+from backscroll.config import Settings
+from backscroll.tools import definition, tools_of
 from builders import a_tool_turn, a_turn
 from mcp_doors import ERAS, READING, WRITING, answer_of, attached, complaint, over_stdio, said, tokens_in
 
@@ -32,6 +34,26 @@ async def test_a_profile_lists_its_tools_within_their_weight(
 ) -> None:
     tools = await definitions(app, era, profile=profile)
     assert tuple(tools) == names
+    weighed = [
+        {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
+        for tool in tools.values()
+    ]
+    assert tokens_in(json.dumps(weighed)) <= most
+
+
+@pytest.mark.parametrize(("profile", "names", "most"), [("recall", READING, 1_200), ("full", READING + WRITING, 3_000)])
+async def test_tools_that_name_the_user_keep_their_weight_too(
+    url: str, era: str, profile: str, names: tuple[str, ...], most: int
+) -> None:
+    async with backscroll.Backscroll(url, Settings(multi_user=True)) as app:
+        tools = await definitions(app, era, profile=profile)
+        plain = {tool.name: tool for tool in map(definition, tools_of(profile))}
+    assert tuple(tools) == names
+    for tool in tools.values():
+        shown = tool.input_schema
+        assert next(iter(shown["properties"])) == shown["required"][0] == "user_id"
+        assert list(shown["properties"])[1:] == list(plain[tool.name].input_schema["properties"])
+        assert tool.description == plain[tool.name].description
     weighed = [
         {"name": tool.name, "description": tool.description, "inputSchema": tool.input_schema}
         for tool in tools.values()

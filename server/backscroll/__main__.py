@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # a hook has no time for typing, nor for collections
 
 # Flags of `serve` that take a value, and the setting that each one sets.
 _FLAGS = {"--db": "db", "--user": "user", "--profile": "profile", "--project": "project"}
+# And those that take none.
+_SWITCHES = {"--multi-user": "multi_user"}
 
 
 def main() -> None:
@@ -36,6 +38,9 @@ def serve_flags(arguments: Sequence[str]) -> dict[str, str] | None:
     waiting = list(arguments)
     while waiting:
         name, equals, value = waiting.pop(0).partition("=")
+        if name in _SWITCHES and not equals:
+            flags[_SWITCHES[name]] = "true"
+            continue
         if name not in _FLAGS:
             return None
         if not equals:

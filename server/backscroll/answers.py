@@ -251,11 +251,11 @@ class SummaryReceipt(Value):
 
 
 class SessionReceipt(Value):
-    """The session as it now stands. `title` is the given one, not words of the talk."""
+    """The session as it now stands. `title` is the given one, not words of the talk; left out where none was given."""
 
     session_id: str
     session: str
-    title: str | None
+    title: str | None = None
     state: dict[str, Any]
     metadata: dict[str, Any]
     archived: bool

@@ -1,7 +1,7 @@
 """Retention by age in a running server: once a day what expired is deleted, at a moment when nobody writes.
 
-Of several servers on one file one does it. That it is due is written in the database, so that a server which runs
-for a minute does it too.
+Of several servers on one store one does it, for each user. That it is due is written in the database, so that a
+server which runs for a minute does it too.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from .errors import BackscrollError
-from .memory import Memory
+from .memory import Backscroll, Memory
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +23,20 @@ LOOK_SECONDS = 600.0
 
 @asynccontextmanager
 async def retaining(
-    memory: Memory, *, quiet_seconds: float = QUIET_SECONDS, look_seconds: float = LOOK_SECONDS
+    app: Backscroll,
+    user_id: str | None,
+    *,
+    quiet_seconds: float = QUIET_SECONDS,
+    look_seconds: float = LOOK_SECONDS,
 ) -> AsyncIterator[None]:
-    """Apply the retention of this memory's user, if there is one, for as long as this is entered."""
-    if memory.retention_days is None:
+    """Apply the retention that is set, if there is one, for as long as this is entered.
+
+    To this user's sessions; where that is None, to those of every user of the store.
+    """
+    if app.settings.retention_days is None:
         yield
         return
-    task = asyncio.get_running_loop().create_task(_retain(memory, quiet_seconds, look_seconds))
+    task = asyncio.get_running_loop().create_task(_retain(app, user_id, quiet_seconds, look_seconds))
     try:
         yield
     finally:
@@ -39,19 +46,30 @@ async def retaining(
             await task
 
 
-async def _retain(memory: Memory, quiet_seconds: float, look_seconds: float) -> None:
+async def _retain(app: Backscroll, user_id: str | None, quiet_seconds: float, look_seconds: float) -> None:
     while True:
         try:
-            await _until_quiet(memory, quiet_seconds)
-            receipt = await memory.apply_retention()
-            if receipt is not None and receipt.sessions:
-                logger.info("retention: %d expired sessions deleted", receipt.sessions)
+            if user_id is not None:
+                await _until_quiet(app.memory(user_id), quiet_seconds)
+                users = [user_id]
+            else:
+                # Of many users there is always one who writes; and each deletion takes a short moment.
+                await asyncio.sleep(quiet_seconds)
+                users = await app.store.users()
+            for user in users:
+                await _retain_of(app.memory(user))
         except BackscrollError as error:
             logger.warning("retention could not be applied: %s", error)
         except Exception as error:
             # Never the server's end: what failed is told by its kind alone, and is tried again.
             logger.warning("retention failed (%s)", type(error).__name__)
         await asyncio.sleep(look_seconds)
+
+
+async def _retain_of(memory: Memory) -> None:
+    receipt = await memory.apply_retention()
+    if receipt is not None and receipt.sessions:
+        logger.info("retention: %d expired sessions deleted", receipt.sessions)
 
 
 async def _until_quiet(memory: Memory, seconds: float) -> None:

@@ -16,7 +16,7 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from . import __version__, access, prompts, resources, tools
 from .access import Access
@@ -27,8 +27,9 @@ from .memory import Backscroll, Memory
 from .notices import Notices
 from .retaining import retaining
 from .syncing import attached
-from .tenancy import Asked, Context, Tenancy
+from .tenancy import Asked, Context, Tenancy, lacking
 from .tokens import counter
+from .tool_arguments import read_user
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,22 @@ class BackscrollServer(Server[Any]):
         options = notification_options or NotificationOptions(resources_changed=not self._remote)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
+    def get_capabilities(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+        *,
+        protocol_version: str | None = None,
+    ) -> mcp.ServerCapabilities:
+        found = super().get_capabilities(
+            notification_options, experimental_capabilities, extensions, protocol_version=protocol_version
+        )
+        if self._remote and protocol_version not in MODERN_PROTOCOL_VERSIONS and found.resources is not None:
+            # The handler is there to say why not.
+            return found.model_copy(update={"resources": found.resources.model_copy(update={"subscribe": False})})
+        return found
+
 
 @asynccontextmanager
 async def opened(
@@ -91,7 +108,8 @@ async def opened(
             await stack.enter_async_context(notices.running())
             if tenancy.machine:
                 await stack.enter_async_context(attached(app, background=True))
-            await stack.enter_async_context(retaining(app.memory(settings.user)))
+            one_user = tenancy.machine and not settings.multi_user
+            await stack.enter_async_context(retaining(app, settings.user if one_user else None))
             yield build_server(tenancy, notices, profile=settings.profile, senders=_senders(settings))
 
 
@@ -113,7 +131,25 @@ def build_server(
     """A server for all users that `tenancy` tells of. `senders` are the tools that send text to an endpoint."""
     offered = {tool.name: tool for tool in tools.tools_of(profile)}
     own = {name: tools.definition(tool, open_world=name in senders) for name, tool in offered.items()}
+    naming = own
+    if tenancy.app.settings.multi_user:
+        naming = {
+            name: tools.definition(tool, open_world=name in senders, names_user=True) for name, tool in offered.items()
+        }
     templates = resources.templates()
+
+    async def or_refuse(work: Awaitable[T], *, uri: str | None = None) -> T:
+        """Our errors as the protocol's: what is not found or wrongly asked is the caller's to mend (SEP-2164)."""
+        try:
+            return await work
+        except BackscrollError as error:
+            theirs = isinstance(error, NotFound | InvalidArgument | Conflict)
+            code = mcp.INVALID_PARAMS if theirs else mcp.INTERNAL_ERROR
+            raise MCPError(code, tenancy.words_of(error), None if uri is None else {"uri": uri}) from error
+        except Exception as error:
+            # The SDK would hand the error's own words to the client, and those may quote what was recorded.
+            logger.exception("a request failed")
+            raise MCPError(mcp.INTERNAL_ERROR, tenancy.inside(error)) from None
 
     async def met(asked: Asked) -> Memory:
         # Where a request is all there is, no connection of the old era is there to be told of changes.
@@ -123,22 +159,33 @@ def build_server(
 
     async def list_tools(asked: Asked, params: mcp.PaginatedRequestParams | None) -> mcp.ListToolsResult:
         _first_page(params)
-        return mcp.ListToolsResult(tools=list(own.values()))
+        shown = naming if tenancy.names_users(asked.access) else own
+        may = asked.access.scopes
+        return mcp.ListToolsResult(tools=[one for name, one in shown.items() if tools.NEEDS[name] in may])
 
     async def call_tool(asked: Asked, params: mcp.CallToolRequestParams) -> mcp.CallToolResult:
+        may = asked.access.scopes
         tool = offered.get(params.name)
         if tool is None:
-            raise MCPError(mcp.INVALID_PARAMS, f"No tool {params.name!r:.80}. There are {', '.join(offered)}.")
+            listed = ", ".join(name for name in offered if tools.NEEDS[name] in may) or "none for this token"
+            raise MCPError(mcp.INVALID_PARAMS, f"No tool {params.name!r:.80}. There are {listed}.")
+        if (needed := tools.NEEDS[tool.name]) not in may:
+            # Before anything is looked at: the answer hangs on the tool alone.
+            return tools.failed(lacking(tool.name, needed))
         try:
-            return await tools.call(tool, await met(asked), params.arguments or {})
+            memory, given = await met(asked), params.arguments or {}
+            if tenancy.names_users(asked.access):
+                user_id, given = read_user(tool, given)
+                memory = tenancy.memory_of(asked, user_id)
+            return await tools.call(tool, memory, given, may_read="read" in may)
         except BackscrollError as error:
             logger.info("%s refused: %s", tool.name, type(error).__name__)
             server.on_failure(error)
-            return tools.failed(str(error))
+            return tools.failed(tenancy.words_of(error))
         except Exception as error:
             logger.exception("%s failed", tool.name)
             server.on_failure(error)
-            return tools.failed(_inside(error))
+            return tools.failed(tenancy.inside(error))
         finally:
             # Not before the first answer: building the encoding holds the interpreter for a tenth of a second.
             if not counter.ready:
@@ -147,7 +194,7 @@ def build_server(
     async def list_resources(asked: Asked, params: mcp.PaginatedRequestParams | None) -> mcp.ListResourcesResult:
         _first_page(params)
         return mcp.ListResourcesResult(
-            resources=await _or_refuse(resources.listed(await met(asked), machine=tenancy.machine))
+            resources=await or_refuse(resources.listed(await met(asked), machine=tenancy.machine))
         )
 
     async def list_templates(
@@ -159,12 +206,22 @@ def build_server(
     async def read_resource(asked: Asked, params: mcp.ReadResourceRequestParams) -> mcp.ReadResourceResult:
         uri = str(params.uri)
         reading = resources.read(await met(asked), uri, machine=tenancy.machine)
-        return mcp.ReadResourceResult(contents=[await _or_refuse(reading, uri=uri)])
+        return mcp.ReadResourceResult(contents=[await or_refuse(reading, uri=uri)])
+
+    def lasting() -> None:
+        if tenancy.remote:
+            raise MCPError(
+                mcp.METHOD_NOT_FOUND,
+                "Over HTTP no connection stays on which changes could be told. Listen for them with "
+                "subscriptions/listen (MCP 2026-07-28), or read the resource again.",
+            )
 
     async def subscribe(asked: Asked, params: mcp.SubscribeRequestParams) -> mcp.EmptyResult:
+        lasting()
         return await notices.subscribe(asked.memory, asked.ctx.session, str(params.uri))
 
     async def unsubscribe(asked: Asked, params: mcp.UnsubscribeRequestParams) -> mcp.EmptyResult:
+        lasting()
         return await notices.unsubscribe(asked.memory, str(params.uri))
 
     async def listen(asked: Asked, params: mcp.SubscriptionsListenRequestParams) -> mcp.SubscriptionsListenResult:
@@ -175,12 +232,12 @@ def build_server(
         return mcp.ListPromptsResult(prompts=prompts.listed())
 
     async def get_prompt(asked: Asked, params: mcp.GetPromptRequestParams) -> mcp.GetPromptResult:
-        return await _or_refuse(prompts.rendered(await met(asked), params.name, params.arguments or {}))
+        return await or_refuse(prompts.rendered(await met(asked), params.name, params.arguments or {}))
 
     async def complete(asked: Asked, params: mcp.CompleteRequestParams) -> mcp.CompleteResult:
         in_uri = isinstance(params.ref, mcp.ResourceTemplateReference)
         typed = params.argument
-        found = await _or_refuse(prompts.completed(await met(asked), typed.name, typed.value, in_uri=in_uri))
+        found = await or_refuse(prompts.completed(await met(asked), typed.name, typed.value, in_uri=in_uri))
         return mcp.CompleteResult(completion=found)
 
     bound = tenancy.bound
@@ -202,8 +259,8 @@ def build_server(
             "resources/templates/list", list_templates, without=mcp.ListResourceTemplatesResult(resource_templates=[])
         ),
         on_read_resource=bound("resources/read", read_resource),
-        on_subscribe_resource=None if tenancy.remote else bound("resources/subscribe", subscribe),
-        on_unsubscribe_resource=None if tenancy.remote else bound("resources/unsubscribe", unsubscribe),
+        on_subscribe_resource=bound("resources/subscribe", subscribe),
+        on_unsubscribe_resource=bound("resources/unsubscribe", unsubscribe),
         on_subscriptions_listen=bound("subscriptions/listen", listen),
         on_list_prompts=bound("prompts/list", list_prompts, without=mcp.ListPromptsResult(prompts=[])),
         on_get_prompt=bound("prompts/get", get_prompt),
@@ -218,21 +275,3 @@ def _first_page(params: mcp.PaginatedRequestParams | None) -> None:
     """Every list here has one page, so any cursor is a made-up one."""
     if params is not None and params.cursor is not None:
         raise MCPError(mcp.INVALID_PARAMS, "This list has one page. Ask for it without a cursor.")
-
-
-async def _or_refuse(work: Awaitable[T], *, uri: str | None = None) -> T:
-    """Our errors as the protocol's: what is not found or wrongly asked is the caller's to mend (SEP-2164)."""
-    try:
-        return await work
-    except BackscrollError as error:
-        theirs = isinstance(error, NotFound | InvalidArgument | Conflict)
-        code = mcp.INVALID_PARAMS if theirs else mcp.INTERNAL_ERROR
-        raise MCPError(code, str(error), None if uri is None else {"uri": uri}) from error
-    except Exception as error:
-        # The SDK would hand the error's own words to the client, and those may quote what was recorded.
-        logger.exception("a request failed")
-        raise MCPError(mcp.INTERNAL_ERROR, _inside(error)) from None
-
-
-def _inside(error: Exception) -> str:
-    return f"Backscroll failed inside ({type(error).__name__}). Try again; its standard error says where."

@@ -4,6 +4,7 @@ Nothing else in the server makes a memory, and no handler runs but through `Tena
 stands in one table; what a tool needs stands beside the tools.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,9 +14,20 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from .access import Access, Scope
-from .errors import BackscrollError
+from .errors import (
+    BackscrollError,
+    CannotEdit,
+    ConfigError,
+    EmbeddingError,
+    IndexDamaged,
+    StoreBusy,
+    StoreError,
+    SummaryError,
+)
 from .host import host_of
 from .memory import Backscroll, Host, Memory
+
+logger = logging.getLogger(__name__)
 
 Context = ServerRequestContext[Any]
 P = TypeVar("P")
@@ -93,12 +105,13 @@ class Tenancy:
 
     def memory_of(self, asked: Asked, user_id: str) -> Memory:
         """The memory of a user that was named in a call. Raises InvalidArgument."""
-        # What the environment and the folder hint at is of the server's own user.
         return self._memory(user_id, host_of(asked.ctx.meta, {}, None))
 
     def _asked(self, ctx: Context) -> Asked:
         access = self._access_of(ctx)
-        host = host_of(ctx.meta, self._environ, self._folder)
+        # What environment and folder hint at is the one user's whose host started this, and nobody's of many.
+        one = not self.names_users(access)
+        host = host_of(ctx.meta, self._environ if one else {}, self._folder if one else None)
         try:
             return Asked(ctx, access, self._memory(access.user_id, host))
         except BackscrollError as error:
@@ -107,7 +120,29 @@ class Tenancy:
     def _memory(self, user_id: str, host: Host) -> Memory:
         return self.app.memory(user_id, source="mcp", host=host)
 
+    # What is told of errors
+
+    def words_of(self, error: BackscrollError) -> str:
+        """An error as who asks should read it: of the machine only its user is told."""
+        if self.machine or not isinstance(error, _OF_THE_MACHINE) or isinstance(error, StoreBusy):
+            return str(error)
+        logger.warning("%s", error)
+        if isinstance(error, IndexDamaged):
+            return "The search index is damaged; nothing that was recorded is lost. Tell whoever runs this server."
+        if isinstance(error, SummaryError):
+            return "No summary could be made; the old one stands. Try again, or give summary yourself."
+        return "This server cannot do that just now. Try again later; if it stays so, tell whoever runs it."
+
+    def inside(self, error: Exception) -> str:
+        """What is told of an error that nobody foresaw: its kind alone, for its words may quote what was recorded."""
+        where = "its standard error says where" if self.machine else "whoever runs this server finds it in its log"
+        return f"Backscroll failed inside ({type(error).__name__}). Try again; {where}."
+
+
+_OF_THE_MACHINE = (StoreError, ConfigError, CannotEdit, SummaryError, EmbeddingError)
+"""Their words name files, addresses and settings of the server's, and commands to run there."""
+
 
 def lacking(what: str, scope: Scope) -> str:
     """Why `what` is refused: the same words whatever was asked for, and whether it exists or not."""
-    return f"{what} needs the scope {scope}, which this access was not given. Ask whoever gave it for one that has it."
+    return f"{what} needs the scope {scope}, which this token does not have. Ask whoever made it for one that has."

@@ -4,16 +4,13 @@ Arguments, types and defaults come from the methods' own signatures, so a tool c
 method. Schemas are written out small: every host's model pays for them.
 """
 
-import inspect
-import types
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import mcp_types as mcp
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from .access import Scope
 from .answers import (
     DeleteReceipt,
     ForkReceipt,
@@ -23,10 +20,11 @@ from .answers import (
     SummaryReceipt,
 )
 from .errors import InvalidArgument
-from .fitting import MAX_TOKENS, MIN_TOKENS, nonce
+from .fitting import MAX_TOKENS, nonce
 from .memory import Memory
 from .models import Value
 from .render import compact, fenced, page_json, page_text
+from .tool_arguments import input_schema, read_arguments
 
 INSTRUCTIONS = """\
 Backscroll keeps this user's past sessions with any agent, word for word: requests, answers, tool calls, results. \
@@ -37,11 +35,6 @@ Open it with get_chat_history(session_id="#12.48"). get_session_context resumes 
 get_tool_call_history shows what was tried. #12 names a session wherever a session_id is taken."""
 
 _SESSION = "Id or #12"
-_ARGUMENTS = {
-    "since": "ISO date, or age: 7d, 12h",
-    "until": "Exclusive",
-    "cursor": "From the last answer; pass it alone",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +208,33 @@ TOOLS: tuple[Tool, ...] = (
 
 RECALL = tuple(tool for tool in TOOLS if tool.reads)
 
+NEEDS: Mapping[str, Scope] = {
+    "search_session_history": "read",
+    "list_sessions": "read",
+    "get_chat_history": "read",
+    "get_tool_call_history": "read",
+    "get_session_context": "read",
+    "record_run": "write",
+    "summarize_session": "write",
+    "update_session": "write",
+    "fork_session": "write",
+    "delete_session": "delete",
+}
+"""The scope that each tool needs."""
+
 
 def tools_of(profile: str) -> tuple[Tool, ...]:
     """The tools of a profile: `recall` reads, `full` writes too."""
     return RECALL if profile == "recall" else TOOLS
 
 
-def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
+def definition(tool: Tool, *, open_world: bool = False, names_user: bool = False) -> mcp.Tool:
     """The tool as MCP lists it. `open_world`: it sends text off this machine, to an endpoint from the settings."""
     return mcp.Tool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        input_schema=input_schema(tool),
+        input_schema=input_schema(tool, names_user=names_user),
         output_schema=None
         if tool.answer is None
         else _plain_schema(tool.answer.model_json_schema(mode="serialization")),
@@ -240,53 +247,6 @@ def definition(tool: Tool, *, open_world: bool = False) -> mcp.Tool:
         # Claude Code spills results of more than 50,000 characters to a file unless a tool asks for more.
         _meta={"anthropic/maxResultSizeChars": MAX_TOKENS * 5} if tool.reads else None,
     )
-
-
-# Arguments
-
-
-def parameters(tool: Tool) -> dict[str, inspect.Parameter]:
-    """The parameters of the tool's method, by name, with their annotations evaluated."""
-    signature = inspect.signature(getattr(Memory, tool.name), eval_str=True)
-    return {name: parameter for name, parameter in signature.parameters.items() if name != "self"}
-
-
-def input_schema(tool: Tool) -> dict[str, Any]:
-    properties: dict[str, Any] = {}
-    required = []
-    for name, parameter in parameters(tool).items():
-        schema = _argument_schema(parameter.annotation)
-        if name == "max_tokens":
-            schema |= {"minimum": MIN_TOKENS, "maximum": MAX_TOKENS}
-        if words := tool.arguments.get(name, _ARGUMENTS.get(name)):
-            schema["description"] = words
-        if parameter.default is inspect.Parameter.empty:
-            required.append(name)
-        elif parameter.default is not None and parameter.default != "":
-            schema["default"] = parameter.default
-        properties[name] = schema
-    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
-    return found | ({"required": required} if required else {})
-
-
-_JSON_TYPES = {str: "string", int: "integer", bool: "boolean", float: "number", dict: "object"}
-
-
-def _argument_schema(annotation: Any) -> dict[str, Any]:
-    """A JSON schema of a parameter's type, as small as it can be; that a value may be left out needs no words."""
-    members = [one for one in _members(annotation) if one is not type(None)]
-    first = members[0]
-    if get_origin(first) is Literal:
-        return {"type": "string", "enum": list(get_args(first))}
-    origin = get_origin(first) or first
-    if origin in _JSON_TYPES:
-        return {"type": _JSON_TYPES[origin]}
-    inner = get_args(first)[0]
-    return {"type": "array", "items": {"type": "object"} if inner is Any else _argument_schema(inner)}
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
 
 
 def _plain_schema(schema: Any) -> Any:
@@ -302,53 +262,19 @@ def _plain_schema(schema: Any) -> Any:
     return [_plain_schema(one) for one in schema] if isinstance(schema, list) else schema
 
 
-@cache
-def arguments_model(tool_name: str) -> type[BaseModel]:
-    """A model that takes the tool's arguments and refuses all others, made when the tool is first called."""
-    tool = next(tool for tool in TOOLS if tool.name == tool_name)
-    fields: dict[str, Any] = {
-        name: (
-            parameter.annotation | None if parameter.default is not inspect.Parameter.empty else parameter.annotation,
-            ... if parameter.default is inspect.Parameter.empty else parameter.default,
-        )
-        for name, parameter in parameters(tool).items()
-    }
-    return create_model(tool.name, __config__=ConfigDict(extra="forbid", coerce_numbers_to_str=True), **fields)
-
-
-def read_arguments(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call, checked. Raises InvalidArgument in a sentence that names what is wrong."""
-    # A null, or an empty text, is what strict hosts send for an argument that their model left out.
-    optional = {name for name, told in parameters(tool).items() if told.default is not inspect.Parameter.empty}
-    told = {name: value for name, value in given.items() if name not in optional or value not in (None, "")}
-    try:
-        checked = arguments_model(tool.name).model_validate(told)
-    except ValidationError as error:
-        raise InvalidArgument(_complaint(tool, error)) from None
-    return {name: getattr(checked, name) for name in told}
-
-
-def _complaint(tool: Tool, error: ValidationError) -> str:
-    told = []
-    for problem in error.errors(include_url=False, include_context=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "arguments"
-        if problem["type"] == "extra_forbidden":
-            told.append(f"{tool.name} has no argument {name!r:.60}; it takes {', '.join(parameters(tool))}.")
-        elif problem["type"] == "missing":
-            told.append(f"{name} is required.")
-        else:
-            schema = _argument_schema(parameters(tool)[name].annotation)
-            kind = f"one of {', '.join(schema['enum'])}" if "enum" in schema else f"of type {schema['type']}"
-            told.append(f"{name} must be {kind}.")
-    return " ".join(dict.fromkeys(told))
-
-
 # Calls
 
 
-async def call(tool: Tool, memory: Memory, given: Mapping[str, Any]) -> mcp.CallToolResult:
-    """Run a tool. Raises BackscrollError."""
+async def call(tool: Tool, memory: Memory, given: Mapping[str, Any], *, may_read: bool = True) -> mcp.CallToolResult:
+    """Run a tool. Unless `may_read`, the answer of one that writes tells nothing of what was there before.
+
+    Raises BackscrollError.
+    """
     arguments = read_arguments(tool, given)
+    if not may_read and tool.name == "summarize_session" and not arguments.get("summary"):
+        raise InvalidArgument(
+            "Without summary, one is made of what was said, for which this token lacks the scope read."
+        )
     method: Callable[..., Awaitable[Any]] = getattr(memory, tool.name)
     answer = await method(**arguments)
     if isinstance(answer, Page):
@@ -357,7 +283,16 @@ async def call(tool: Tool, memory: Memory, given: Mapping[str, Any]) -> mcp.Call
             return _result(compact(found), found)
         return _result(page_text(answer), None)
     assert tool.said is not None
+    if not may_read:
+        answer = _unread(answer)
     return _result(tool.said(answer), answer.model_dump(mode="json", exclude_none=True))
+
+
+def _unread(receipt: Any) -> Any:
+    """A receipt without what the session held before, which the caller may not read."""
+    if isinstance(receipt, SessionReceipt):
+        return receipt.model_copy(update={"title": None, "state": {}, "metadata": {}})
+    return receipt.model_copy(update={"title": ""}) if isinstance(receipt, ForkReceipt) else receipt
 
 
 def _result(text: str, structured: dict[str, Any] | None) -> mcp.CallToolResult:

@@ -18,7 +18,8 @@ import pytest
 from conversation import TURN, python_blocks
 
 import backscroll
-from backscroll.tools import TOOLS, input_schema
+from backscroll.tool_arguments import input_schema
+from backscroll.tools import TOOLS
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "clients.md"

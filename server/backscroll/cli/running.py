@@ -30,6 +30,12 @@ _PROFILES = get_args(Settings.model_fields["profile"].annotation)
     help="The tools to offer: recall reads, full (the default) writes too.",
 )
 @click.option("--project", metavar="NAME", help="Project of what is recorded. Default: the folder it is started in.")
+@click.option(
+    "--multi-user",
+    is_flag=True,
+    default=None,
+    help="For a back end that is trusted with all users: each tool takes user_id. Over HTTP, with the scope act-as.",
+)
 @click.option("--http", metavar="HOST:PORT", help="Serve streamable HTTP at /mcp there. Port 0: one that is free.")
 @click.option("--no-auth", is_flag=True, help="With --http: ask for no token. Only on this machine's own addresses.")
 @click.option("--workers", metavar="N", type=click.IntRange(1, 64), help="With --http: processes on the one port.")
@@ -45,6 +51,7 @@ def serve(
     chosen: Chosen,
     profile: str | None,
     project: str | None,
+    multi_user: bool | None,
     http: str | None,
     no_auth: bool,
     workers: int | None,
@@ -58,7 +65,13 @@ def serve(
     way. It asks for a token (`backscroll token create`, or a JWT), logs a line of JSON a request on standard
     error, and answers at /healthz and /readyz.
     """
-    told = (("profile", profile), ("project", project), ("http_workers", workers), ("http_metrics", metrics))
+    told = (
+        ("profile", profile),
+        ("project", project),
+        ("multi_user", multi_user or None),
+        ("http_workers", workers),
+        ("http_metrics", metrics),
+    )
     flags: dict[str, Any] = {**chosen.flags, **{name: value for name, value in told if value is not None}}
     if http is not None:
         sys.exit(_serve_http(http, flags, no_auth=no_auth))
@@ -83,6 +96,8 @@ def _serve_http(http: str, flags: Mapping[str, Any], *, no_auth: bool) -> int:
             f"--no-auth lets whoever reaches the server read and delete everything, so it is for this machine's own "
             f"addresses (127.0.0.1, [::1], localhost) and not for {address.host}."
         )
+    if no_auth and settings.multi_user:
+        raise click.UsageError("Over HTTP, --multi-user is for tokens with the scope act-as: leave --no-auth out.")
     # The SDK and uvicorn take most of a second to import, which no mistake on the command line should wait for.
     from ..http.running import run as run_http  # noqa: PLC0415
 

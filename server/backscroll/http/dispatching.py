@@ -67,6 +67,7 @@ class Dispatching:
             exchange.deadline.reschedule(None)
         revoked = False
         result: HandlerResult = None
+        refused: Exception | None = None
 
         async def watch(scope: anyio.CancelScope) -> None:
             nonlocal revoked
@@ -82,10 +83,15 @@ class Dispatching:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch, tasks.cancel_scope)
-                result = await call_next(ctx)
+                try:
+                    result = await call_next(ctx)
+                except Exception as error:
+                    refused = error  # raised from within, it would come out as a group of errors
                 tasks.cancel_scope.cancel()
         finally:
             self._meter.listening(-1)
+        if refused is not None:
+            raise refused
         if revoked:
             raise MCPError(mcp.INVALID_REQUEST, "The token is not valid any more. Ask the operator for a new one.")
         return result

@@ -7,6 +7,7 @@ a length that is given twice, and a length beside Transfer-Encoding, which RFC 9
 
 import asyncio
 import re
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -16,6 +17,7 @@ from .refusals import Refused, document
 
 _LENGTH = re.compile(rb"\r\ncontent-length:([^\r\n]*)")
 _CODING = re.compile(rb"\r\ntransfer-encoding:([^\r\n]*)")
+_VERSION = re.compile(rb"[^\r\n]+ http/1\.[01]\r\n")
 _END = b"\r\n\r\n"
 
 
@@ -36,6 +38,8 @@ def complaint(received: bytes, limit: int) -> tuple[int, str] | None:
     if end < 0:
         return None
     head = head.lower()
+    if not _VERSION.match(head):
+        return 400, "Only HTTP/1.1 is spoken here, and HTTP/1.0."
     lengths, codings = _LENGTH.findall(head), _CODING.findall(head)
     if len(lengths) + len(codings) > 1:
         return 400, "Give the length of the body once: one Content-Length, or Transfer-Encoding: chunked."
@@ -86,6 +90,14 @@ def protocol(*, max_header_bytes: int, header_timeout_s: float) -> type[H11Proto
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
+            self._wait_for_the_rest()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._wait_for_the_rest()
+
+        def _wait_for_the_rest(self) -> None:
+            """Of a head that has begun."""
             if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
                 self._wait()
             else:
@@ -121,7 +133,9 @@ def protocol(*, max_header_bytes: int, header_timeout_s: float) -> type[H11Proto
             ]
             try:
                 for event in (
-                    h11.Response(status_code=refused.status, headers=headers),
+                    h11.Response(
+                        status_code=refused.status, headers=headers, reason=HTTPStatus(refused.status).phrase.encode()
+                    ),
                     h11.Data(data=body),
                     h11.EndOfMessage(),
                 ):

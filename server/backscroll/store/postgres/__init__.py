@@ -1,22 +1,54 @@
 """The store on Postgres: many users, many servers, one database that somebody operates already."""
 
-from hashlib import blake2b
 from typing import Any, Self
 
+from ...addresses import companions, platform_folder
+from .about import Abouts
+from .archiving import Archives
 from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
+from .choices import Marker, PostgresChoices
+from .copying import PostgresArriving
 from .counting import Counting
 from .database import Ask, Connection, Database
+from .deleting import Deletions
+from .ledger import PostgresLedger
 from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
+from .restoring import Restorations
 from .sessions import Sessions
+from .tokens import PostgresTokens
+from .upkeep import Upkeep
 
 
-class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Counting, Attempting):
+class PostgresStore(
+    Recording,
+    Sessions,
+    Chats,
+    Messages,
+    Calls,
+    Changing,
+    Counting,
+    Attempting,
+    Upkeep,
+    Archives,
+    Deletions,
+    Restorations,
+    Abouts,
+):
     """A Store on one Postgres database. `opened` makes one; methods are those of the protocol, in the parts."""
+
+    def __init__(self, database: Database, digest_key: bytes, url: str) -> None:
+        super().__init__(database, digest_key)
+        self.choices = PostgresChoices(
+            database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
+        )
+        self.arriving = PostgresArriving(self)
+        self.ledger = PostgresLedger(database, url)
+        self.tokens = PostgresTokens(database)
 
     @classmethod
     async def opened(
@@ -35,16 +67,22 @@ class PostgresStore(Recording, Sessions, Chats, Messages, Calls, Changing, Count
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0])
+        store = cls(database, found[0], url)
+        try:
+            await store._index.open()
+        except BaseException:
+            await database.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     async def digest_key(self) -> bytes:
         return self._digest_key
-
-    def tombstone_digest(self, source: str, session_id: str) -> bytes:
-        return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
     async def ready(self) -> None:
         """Ask the server for anything. Raises StoreBusy, StoreUnusable."""

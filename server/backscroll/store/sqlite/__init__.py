@@ -29,7 +29,9 @@ from .. import (
     SessionFilter,
     SessionsFound,
 )
+from ..about import About
 from ..archive import ArchivedRow, ArchivedSession, Restored
+from ..purging import FILE, Purged, Purging
 from ..rows import SessionRow, to_ms, unpack_id
 from . import (
     archiving,
@@ -48,6 +50,7 @@ from . import (
     sessions,
 )
 from .choices import SqliteChoices, refuse_while_paused
+from .copying import SqliteLeaving
 from .database import Database
 from .emptying import Emptier
 from .facts import SqliteFacts
@@ -76,6 +79,7 @@ class SqliteStore:
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
+        self.leaving = SqliteLeaving(database)
         self.choices = SqliteChoices(database, self._index, self._emptier, self._tombstone)
 
     @classmethod
@@ -174,13 +178,17 @@ class SqliteStore:
         """The keyed digest under which a deleted session is remembered."""
         return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
-    async def purge(self, words: Sequence[str]) -> dict[str, int]:
+    @property
+    def purging(self) -> Purging:
+        return FILE
+
+    async def purge(self, words: Sequence[str]) -> Purged:
         def rewrite_file(db: sqlite3.Connection) -> dict[str, int]:
             purging.purge(db)
             return purging.left_over(db, self.path, words)
 
         await self._index.merge_all()
-        return await self._database.alone(rewrite_file)
+        return Purged(await self._database.alone(rewrite_file))
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
         return await self._database.write(
@@ -356,6 +364,10 @@ class SqliteStore:
         # One for the whole file: the user makes no difference.
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
 
+    async def users(self) -> list[str]:
+        asked = "SELECT user_id FROM users WHERE user_id <> ? ORDER BY user_id"
+        return await self._database.read(lambda db: [row[0] for row in db.execute(asked, (deleting.NOBODY,))])
+
     async def counts(self, user_id: str) -> dict[str, int]:
         def count(db: sqlite3.Connection) -> dict[str, int]:
             user_key = find_user(db, user_id)
@@ -374,6 +386,16 @@ class SqliteStore:
 
     async def extent(self, user_id: str) -> Extent:
         return await self._database.read(lambda db: sessions.extent(db, user_id))
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        def asked(db: sqlite3.Connection) -> tuple[int, int]:
+            version, pages, size = (
+                int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "page_count", "page_size")
+            )
+            return version, pages * size
+
+        version, size_bytes = await self._database.read(asked)
+        return About(f"SQLite {sqlite3.sqlite_version}", version, size_bytes)
 
     async def check(self, told: Told | None = None) -> list[str]:
         async with self._database.snapshot() as read:
