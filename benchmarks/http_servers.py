@@ -5,8 +5,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,20 +171,21 @@ async def until_it_listens(port: int) -> None:
 async def databases(folder: Path) -> AsyncIterator[tuple[str, str]]:
     """SQLite, then Postgres as its packager has set it up, but for where it lies: (name, URL) of an empty database."""
     yield "SQLite", str(_fresh(folder, "service", ".db"))
-    with postgres_server() as server:
+    async with postgres_server() as server:
         yield "Postgres", server.new_database()
 
 
-@contextmanager
-def postgres_server() -> "Iterator[PostgresServer]":
+@asynccontextmanager
+async def postgres_server() -> "AsyncIterator[PostgresServer]":
     """A server of the tests' kind, but one that forgets nothing: durable as its packager has set it up."""
     tests = str(Path(__file__).parents[1] / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
     import postgres_server as of_tests
 
-    with of_tests.postgres_server(settings={}) as server:
-        yield server
+    # In a thread: it runs a loop of its own while it makes its template.
+    with ExitStack() as stack:
+        yield await asyncio.to_thread(stack.enter_context, of_tests.postgres_server(settings={}))
 
 
 def _fresh(folder: Path, stem: str, suffix: str) -> Path:

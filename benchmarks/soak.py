@@ -163,7 +163,7 @@ async def run(minutes: float, console: Console) -> int:
     seconds = minutes * 60 / 2
     with TemporaryDirectory(prefix="backscroll-soak-") as folder:
         wrong = await soaked("SQLite", str(Path(folder) / "soak.db"), seconds, None, console)
-    with postgres_server() as server:
+    async with postgres_server() as server:
         wrong += await soaked("Postgres", server.new_database(), seconds, server, console)
     for line in wrong[:20]:
         console.print(f"  {line}")

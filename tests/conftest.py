@@ -101,7 +101,14 @@ def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
     return kept_partitioned_url
 
 
-@pytest.fixture(params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whoever asks for `url` runs once with each store; whoever looks into the file behind it, with SQLite alone."""
+    if "url" in metafunc.fixturenames:
+        looks_into_file = "database" in metafunc.fixturenames
+        metafunc.parametrize("url", [kind for kind in STORES if kind == "sqlite" or not looks_into_file], indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param in ("postgres", "partitioned"):

@@ -86,7 +86,7 @@ async def of_the_store(memory: Memory) -> None:
     await store.counts(user_id)
     await store.extent(user_id)
     await store.about(user_id, thorough=True)
-    await store.data_version()
+    await store.data_version(user_id)
     await store.index_is_current()
     await store.vectors.counts(user_id)
     await store.secrets.counts(user_id)

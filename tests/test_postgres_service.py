@@ -182,6 +182,24 @@ async def test_a_pool_that_is_all_in_use_says_so(postgres_url: str) -> None:
     await small.close()
 
 
+async def test_a_server_that_takes_no_writes_is_read_from(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    async with backscroll.Backscroll(url) as app:
+        await app.memory("ada").record_run(a_tool_turn(1), session_id="s", title="Matters")
+    with psycopg.connect(url, autocommit=True) as connection:
+        # As a replica is, and what is said to it.
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    async with backscroll.Backscroll(url) as app:
+        memory = app.memory("ada")
+        assert (await memory.search_session_history("matter")).total
+        assert len(await memory.get_messages_for_session("s")) == 4
+        assert (await memory.list_sessions()).sessions
+        assert (await memory.get_session_context("s")).session == "#1"
+        with pytest.raises(StoreUnusable, match="Name the primary"):
+            await memory.record_run(a_tool_turn(2), session_id="s")
+    postgres.drop(url)
+
+
 # A server that goes away
 
 
