@@ -101,7 +101,14 @@ def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
     return kept_partitioned_url
 
 
-@pytest.fixture(params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whoever asks for `url` runs once with each store; whoever looks into the file behind it, with SQLite alone."""
+    if "url" in metafunc.fixturenames:
+        looks_into_file = "database" in metafunc.fixturenames
+        metafunc.parametrize("url", [kind for kind in STORES if kind == "sqlite" or not looks_into_file], indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param in ("postgres", "partitioned"):
@@ -110,8 +117,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file behind `url`."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file behind `url`. What asks for it is about that file."""
+    if "url" in request.fixturenames and request.node.callspec.params["url"] != "sqlite":
+        pytest.skip("about the file of a SQLite database")
     return tmp_path / "sessions.db"
 
 

@@ -145,7 +145,8 @@ async def two_users(app: backscroll.Backscroll) -> tuple[Names, Names]:
     )  # fmt: skip
     nobodys = Names(
         "never-was", "#77", "#1.77", "#77.1", "run-77", "0" * 64,
-        "NOBODY agent", "tool_NOBODY", "/home/NOBODY", "NOBODY title", "NOBODYSAID", dict.fromkeys(cursors, "eyJub2JvZHkiOjF9"),
+        "NOBODY agent", "tool_NOBODY", "/home/NOBODY", "NOBODY title", "NOBODYSAID",
+        dict.fromkeys(cursors, "eyJub2JvZHkiOjF9"),
     )  # fmt: skip
     return hers, nobodys
 
@@ -272,9 +273,7 @@ async def ask(client: Client, method: str, params: Mapping[str, Any]) -> Any:
         return await client.get_prompt(params["name"], dict(params["arguments"]))
     assert method == "completion/complete"
     if params["ref"] == "prompt":
-        return await client.complete(
-            mcp.PromptReference(name="resume"), {"name": "session", "value": params["value"]}
-        )
+        return await client.complete(mcp.PromptReference(name="resume"), {"name": "session", "value": params["value"]})
     template = mcp.ResourceTemplateReference(uri="session://{session_id}")
     return await client.complete(template, {"name": "session_id", "value": params["value"]})
 

@@ -132,6 +132,17 @@ async def test_changes_of_others_are_seen_in_the_version_of_the_data(url: str, s
     await other.close()
 
 
+async def test_all_users_are_known_in_order_and_nobody_else(store: Store) -> None:
+    assert await store.users() == []
+    names = ["ada", "Zoë", "a/b", "bob", "Bob"]
+    for name in names:
+        await store.record(name, [await prepared(store, a_turn())])
+    # What is deleted is nobody's for a while.
+    await store.delete_session("bob", "s", forks="delete")
+    await store.session_numbers("never-was")
+    assert await store.users() == sorted(names)
+
+
 async def test_summaries_are_kept_in_versions_and_go_stale(store: Store) -> None:
     await store.record("ada", [await prepared(store, a_turn(), run_id="1")])
     assert await store.summary("ada", "s") is None

@@ -58,12 +58,13 @@ class Backscroll:
         self._store = await open_store(self.url, _store_options(self.settings))
         try:
             self._digest_key = await self._store.digest_key()
+            if is_on(self.settings):
+                self.semantic = Semantic(self._store.vectors, self.settings)
+                self.semantic.start()
         except BaseException:
+            # Whatever it is: connections of a pool that is left open keep the loop from ending.
             await self._store.close()
             raise
-        if is_on(self.settings):
-            self.semantic = Semantic(self._store.vectors, self.settings)
-            self.semantic.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Self
 from ...addresses import companions, platform_folder
 from .about import Abouts
 from .archiving import Archives
+from .attempts import Attempting
 from .calls import Calls
 from .changing import Changing
 from .chats import Chats
@@ -18,9 +19,9 @@ from .messages import Messages
 from .migrating import migrated
 from .recording import Recording
 from .restoring import Restorations
-from .searching import Searching
 from .sessions import Sessions
 from .tokens import PostgresTokens
+from .upkeep import Upkeep
 
 
 class PostgresStore(
@@ -31,7 +32,8 @@ class PostgresStore(
     Calls,
     Changing,
     Counting,
-    Searching,
+    Attempting,
+    Upkeep,
     Archives,
     Deletions,
     Restorations,
@@ -65,10 +67,19 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
-        return cls(database, found[0], url)
+        store = cls(database, found[0], url)
+        try:
+            await store._index.open()
+        except BaseException:
+            await database.close()
+            raise
+        return store
 
     async def close(self) -> None:
-        await self._database.close()
+        try:
+            await self._index.close()
+        finally:
+            await self._database.close()
 
     async def digest_key(self) -> bytes:
         return self._digest_key

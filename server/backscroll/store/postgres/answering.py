@@ -5,18 +5,19 @@ therefore asked for in a way that no index serves. The lexemes are the user's al
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from ..candidates import TURN_CHARS
 from ..gathering import POSTINGS
 from ..indexing import indexed_text, speaker_of
-from ..matching import COMMON_FROM, LOOKED_AT, READ, plain, says
+from ..matching import COMMON_FROM, LOOKED_AT, RARE, READ, plain, says
 from ..rows import NEWEST
 from ..wishes import Count, Frequency, Newest, Places, Said, Steps, Turns, Wish
 from .database import Ask, Database, Row
 from .scoping import Scope
-from .terms import filters_of, query_of
+from .terms import filters_of, query_of, word_of
 from .words import words_of
 
 T = TypeVar("T")
@@ -86,13 +87,16 @@ class Answers:
     async def run(self, steps: Steps[T]) -> T:
         """What they come to."""
         answers: list[Any] | None = None
-        try:
-            while True:
-                wishes = next(steps) if answers is None else steps.send(answers)
-                answers = await self.to(wishes)
-        except StopIteration as done:
-            result: T = done.value
-            return result
+        while True:
+            went = await self.going_on(partial(_gone_on, steps, answers))
+            if isinstance(went, Done):
+                result: T = went.result
+                return result
+            answers = await self.to(went)
+
+    async def going_on(self, step: "Callable[[], Sequence[Wish] | Done]") -> "Sequence[Wish] | Done":
+        """Let the search go on to its next wishes."""
+        return step()
 
     async def documents(self) -> int:
         """How many messages the user ever had: a round trip where nothing was asked before."""
@@ -205,8 +209,20 @@ class Answers:
         if scoped and not self.scope.clauses and (keys := self._known(wish.terms, wish.most)) is not None:
             return Asked([], lambda _: len(keys))
         query = self._query(wish.terms, scoped=scoped)
+        if scoped and not self.scope.clauses and wish.most > RARE:
+            values = self._values(query, most=wish.most, few=min(wish.most - 1, POSTINGS + 1))
+            return Asked(
+                [Ask(_COUNTED.format(holding=_HOLDING), values)], lambda rows: self._counting(wish.terms, rows)
+            )
         statement = f"SELECT count(*) FROM (SELECT 1 {_HOLDING} LIMIT %(most)s) AS f"
         return Asked([Ask(statement, self._values(query, most=wish.most))], lambda rows: rows[0][0][0])
+
+    def _counting(self, terms: str, rows: Rows) -> int:
+        """What is counted that far is wanted next, where it is not too much."""
+        count, *columns = rows[0][0]
+        if columns[0] is not None:
+            self._keep(terms, zip(*columns, strict=True), whole=True)
+        return int(count)
 
     def _newest(self, wish: Newest) -> Asked:
         plainly = wish.upto is None and not wish.also and (wish.inside or not self.scope.clauses)
@@ -233,11 +249,12 @@ class Answers:
 
     def _maybe_said(self, wish: Said) -> Asked:
         """The newest messages that hold each word without its ending."""
+        within = filters_of(self.scope.user_key, self.scope.tokens)
         spelled: dict[str, list[str]] = {}
         for word, places in zip(wish.words, words_of([(word, "") for word in wish.words]), strict=True):
             for stem in places:
                 spelled.setdefault(stem, []).append(word)
-        queries = [self._query(f'"{words[0]}"') for words in spelled.values()]
+        queries = [word_of(self.scope.user_key, stem, within) for stem in spelled]
         statement = (
             "SELECT w.nth, f.message_key FROM unnest(%(queries)s::text[]) WITH ORDINALITY AS w (query, nth) "
             "CROSS JOIN LATERAL (SELECT message_key FROM (SELECT m.message_key "
@@ -312,6 +329,18 @@ class Answers:
         statement = _TURNS.format(inside=" AND ".join(self.scope.clauses) or "TRUE")
         values = self._values("", sessions=sessions, seqs=seqs, chars=TURN_CHARS)
         return Asked([Ask(statement, values)], lambda rows: [_with_name(row) for row in rows[0]])
+
+
+class Done(NamedTuple):
+    result: Any
+
+
+def _gone_on(steps: Steps[Any], answers: list[Any] | None) -> Sequence[Wish] | Done:
+    # A StopIteration would not come through a coroutine.
+    try:
+        return next(steps) if answers is None else steps.send(answers)
+    except StopIteration as done:
+        return Done(done.value)
 
 
 def _with_name(row: Row) -> Row:

@@ -252,6 +252,14 @@ class Database:
 
         return await self._patiently(once)
 
+    async def upkeep(self, statement: str, values: Values = ()) -> None:
+        """A statement of no one user's, in a transaction of its own. It may come to be run twice."""
+
+        async def once(connection: Connection) -> None:
+            await Transaction(connection).together(_BEGIN_WRITING, self._limits, Ask(statement, values), _COMMIT)
+
+        await self._patiently(once)
+
     async def alone(self, statement: str) -> None:
         """A statement outside of any transaction: VACUUM and its like."""
         with postgres_errors():

@@ -24,7 +24,7 @@ AT_ONCE = 20_000
 """Messages that one statement deletes: its time limit must do for them, with all that hangs on them."""
 
 
-_HANGING = (("search_index", "search_entries"),)
+_HANGING = (("search_index", "search_entries"), ("vectors", "vectors"))
 """What the receipt calls it, and its table. Deleted before the messages, to be counted and in one go."""
 
 

@@ -8,6 +8,8 @@ from ..rows import NEWEST, SessionRow, dump, load
 from . import index
 from .database import Writing
 
+INDEXED_BYTES = 1 << 20
+
 
 async def hand_over(db: Writing, session: SessionRow, children: Sequence[SessionRow]) -> None:
     """Give the shared part to the fork that shares most of it, the first; the others then share it with that one."""
@@ -23,6 +25,12 @@ async def hand_over(db: Writing, session: SessionRow, children: Sequence[Session
     await db.run(
         "UPDATE messages SET session_key = %(heir)s "
         "WHERE user_key = %(user)s AND session_key = %(session)s AND seq <= %(cut)s",
+        named,
+    )
+    await db.run(
+        "UPDATE vectors SET session_key = %(heir)s WHERE user_key = %(user)s AND message_key IN "
+        "(SELECT message_key FROM messages "
+        "WHERE user_key = %(user)s AND session_key = %(heir)s AND seq <= %(cut)s)",
         named,
     )
     # A result that came after the cut was never the fork's, and goes now.
@@ -112,9 +120,16 @@ async def index_session(db: Writing, session_key: int, *, upto: int = NEWEST) ->
     """Make the entries of a session's messages up to that seq, from what their rows say now."""
     after = 0
     while rows := await db.all(
-        "SELECT message_key, seq FROM messages WHERE user_key = %s AND session_key = %s AND seq > %s AND seq <= %s "
-        "AND from_history = 0 ORDER BY seq LIMIT %s",
+        "SELECT message_key, seq, octet_length(text) FROM messages WHERE user_key = %s AND session_key = %s "
+        "AND seq > %s AND seq <= %s AND from_history = 0 ORDER BY seq LIMIT %s",
         (db.user_key, session_key, after, upto, index.AT_ONCE),
     ):
-        await index.renew(db, [key for key, _ in rows])
-        after = rows[-1][1]
+        keys: list[int] = []
+        size = 0
+        for key, seq, text_bytes in rows:
+            # What is said in a page of them is taken apart at once.
+            if keys and size + text_bytes > INDEXED_BYTES:
+                break
+            keys.append(key)
+            after, size = seq, size + text_bytes
+        await index.renew(db, keys)

@@ -90,7 +90,12 @@ def _spelled(word: str) -> str:
 # What is asked
 
 _SIGNS = re.compile(r'\s*(?:"([^"]*)"(\s*\*)?|(AND|OR|NOT|[()])|(\w+))')
+_LONGEST_PHRASE, _MOST_OPERANDS = 100, 500
+"""What is pasted may be longer. Postgres goes through a query by recursion, and ends at some thousands: of a longer
+phrase, and of more phrases, the first ones are looked for."""
+
 _OPERATORS = {"AND": " & ", "OR": " | ", "NOT": " & !", "(": "(", ")": ")"}
+_JOINING = frozenset(_OPERATORS[name] for name in ("AND", "OR", "NOT"))
 
 
 def query_of(user_key: UUID, terms: str, scope: Iterable[str] = ()) -> str:
@@ -109,15 +114,24 @@ def filters_of(user_key: UUID, scope: Iterable[str]) -> str:
     return " & ".join(f"({_translated(tag, token)})" for token in scope)
 
 
+def word_of(user_key: UUID, stem: str, within: str) -> str:
+    """A query for a word as the index has it, within filters."""
+    lexeme = f"'{tag_of(user_key)}{_spelled(stem)}'"
+    return f"{lexeme} & {within}" if within else lexeme
+
+
 def _translated(tag: str, terms: str) -> str:
     told: list[str] = []
+    operands = 0
     for phrase, star, operator, name in _SIGNS.findall(terms):
         if operator:
             told.append(_OPERATORS[operator])
-        elif name:
-            told.append(f"'{tag}:{name}'")
+            continue
+        operands += 1
+        if operands > _MOST_OPERANDS and told[-1] in _JOINING:
+            told.pop()
         else:
-            told.append(_phrase(tag, phrase, star))
+            told.append(f"'{tag}:{name}'" if name else _phrase(tag, phrase, star))
     return "".join(told)
 
 
@@ -125,6 +139,8 @@ def _phrase(tag: str, text: str, star: str) -> str:
     words = [f"'{tag}{_spelled(word)}'" for word in phrase_of(text)]
     if not words:
         return f"'{tag}{NOTHING}'"
+    if len(words) > _LONGEST_PHRASE:
+        return f"({' <-> '.join(words[:_LONGEST_PHRASE])})"
     if star:
         words[-1] += ":*"
     return words[0] if len(words) == 1 else f"({' <-> '.join(words)})"
