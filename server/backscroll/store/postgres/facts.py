@@ -103,7 +103,8 @@ class PostgresFacts:
             writing.later(
                 Ask(
                     "UPDATE facts AS f SET run_id = n.run_id "
-                    "FROM unnest(%s::text[], %s::text[]) AS n (fact_id, run_id) WHERE f.user_key = %s AND f.fact_id = n.fact_id",
+                    "FROM unnest(%s::text[], %s::text[]) AS n (fact_id, run_id) "
+                    "WHERE f.user_key = %s AND f.fact_id = n.fact_id",
                     (list(runs), list(runs.values()), writing.user_key),
                 )
             )
