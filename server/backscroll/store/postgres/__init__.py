@@ -46,8 +46,8 @@ class PostgresStore(
         self.choices = PostgresChoices(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
-        self.arriving = PostgresArriving(self)
         self.ledger = PostgresLedger(database, url)
+        self.arriving = PostgresArriving(self, lambda: self.ledger.machine)
         self.tokens = PostgresTokens(database)
 
     @classmethod
