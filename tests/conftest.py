@@ -14,6 +14,7 @@ import backscroll
 from backscroll.store import Store
 from backscroll.store.opening import open_store
 from backscroll.tokens import TokenCounter, counter
+from postgres_server import PostgresServer, postgres_server
 
 # The plain run tries the same examples each time, so that it fails only where something changed. To go
 # hunting for new ones: HYPOTHESIS_PROFILE=hunt uv run pytest
@@ -21,8 +22,24 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.register_profile("hunt", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-STORES = ("sqlite",)
-"""Every implementation of Store: the contract suite runs once with each."""
+STORES = ("sqlite", "postgres")
+"""Every implementation of Store: what is about stores, recall and the server runs once with each."""
+
+CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
+"""`BACKSCROLL_TEST_STORES=postgres uv run pytest` runs whatever takes a `url` with these."""
+
+ABOUT_FILES = (
+    "auth_jwt",
+    "auth_keys",
+    "capture",
+    "doctor",
+    "import",
+    "policy",
+    "recording_shapes",
+    "redaction_rules",
+    "sync",
+)
+"""Tests of what comes before a store or stands beside it: SQLite is enough."""
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +85,61 @@ def tokens() -> TokenCounter:
     return counter
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres of this test process, started when it is first wanted."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kept_postgres_url(postgres: PostgresServer) -> str:
+    """A database that tests use one after another."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, kept_postgres_url: str) -> str:
+    """An empty Postgres database. For a second one ask `postgres.new_database()`."""
+    postgres.emptied(kept_postgres_url)
+    return kept_postgres_url
+
+
+@pytest.fixture(scope="session")
+def kept_partitioned_url(postgres: PostgresServer) -> str:
+    """The same with its tables in parts by user."""
+    return postgres.partitioned_database(parts=4)
+
+
+@pytest.fixture
+def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
+    postgres.emptied(kept_partitioned_url)
+    return kept_partitioned_url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whoever asks for `url` runs once with each store; whoever looks into the file behind it, with SQLite alone."""
+    if "url" in metafunc.fixturenames:
+        looks_into_file = "database" in metafunc.fixturenames
+        name = metafunc.module.__name__.removeprefix("test_")
+        stores = CHOSEN_STORES or (STORES[:1] if name.startswith(ABOUT_FILES) else STORES)
+        kinds = [kind for kind in stores if kind == "sqlite" or not looks_into_file]
+        metafunc.parametrize("url", kinds, indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
-    assert request.param == "sqlite"
+    if request.param in ("postgres", "partitioned"):
+        return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/sessions.db"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file behind `url`."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file behind `url`. What asks for it is about that file."""
+    if "url" in request.fixturenames and request.node.callspec.params["url"] != "sqlite":
+        pytest.skip("about the file of a SQLite database")
     return tmp_path / "sessions.db"
 
 

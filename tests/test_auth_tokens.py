@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import string
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -220,6 +221,16 @@ def test_every_token_is_redacted_where_it_is_recorded() -> None:
         token, _ = opaque.made(f"user-{number}", ("read",), None, now=THEN)
         for place in ("{}", "Authorization: Bearer {}", '{{"BACKSCROLL_TOKEN": "{}"}}', "curl -H 'x: {}'"):
             assert token in {secret.value for secret in secrets_in(place.format(token))}, place
+
+
+def test_a_token_that_looks_like_an_example_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([bytes(range(8)), base64.urlsafe_b64decode("your" * 8)])
+    real = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda size: next(drawn, None) or real(size))
+    token, _ = opaque.made("ada", ("read",), None, now=THEN)
+    assert next(drawn, None) is None
+    assert "your" not in token
+    assert [found.value for found in secrets_in(token)] == [token]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

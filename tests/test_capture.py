@@ -385,9 +385,9 @@ def test_it_imports_next_to_nothing() -> None:
     heavy = {"json", "typing", "pathlib", "re", "asyncio", "contextlib", "tomllib", "platformdirs", "click", "pydantic"}
     assert imported & heavy == set()
     assert {name for name in imported if name.startswith("backscroll")} == {
-        "backscroll", "backscroll.__main__", "backscroll.capture", "backscroll.capture.locating",
-        "backscroll.capture.stdin", "backscroll.hooks", "backscroll.hooks.glance", "backscroll.hooks.hosts",
-        "backscroll.spool",
+        "backscroll", "backscroll.__main__", "backscroll.addresses", "backscroll.capture",
+        "backscroll.capture.locating", "backscroll.capture.stdin", "backscroll.hooks",
+        "backscroll.hooks.glance", "backscroll.hooks.hosts", "backscroll.spool",
     }  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def test_a_bad_setting_is_one_line_that_names_where_it_was_set(sessions: Path, m
 
 
 def test_an_error_inside_is_one_line_without_a_traceback(sessions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backscroll.cli.upkeep.database_file", lambda settings: 1 / 0)
+    monkeypatch.setattr("backscroll.cli.upkeep.database_of", lambda settings: 1 / 0)
     done = at_prompt(sessions, "stats")
     assert done.exit_code == 1
     assert done.stderr == (

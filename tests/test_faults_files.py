@@ -303,7 +303,7 @@ def test_a_full_file_system_is_told(tmp_path: Path) -> None:
 
 async def test_a_lock_that_is_held_elsewhere_is_told_as_busy(url: str, database: Path) -> None:
     from backscroll.errors import StoreBusy
-    from backscroll.store.sqlite.lock import FileLock
+    from backscroll.store.lock import FileLock
 
     async with backscroll.Backscroll(url, backscroll.Settings(busy_timeout_s=0.05)) as app:
         memory = app.memory("ada")

@@ -18,9 +18,9 @@ from backscroll import Memory
 from backscroll.errors import IndexDamaged, StoreUnusable
 from backscroll.store import migrate
 from backscroll.store.indexing import INDEX_VERSION, Entry
+from backscroll.store.lock import FileLock
 from backscroll.store.opening import open_store
 from backscroll.store.sqlite import index
-from backscroll.store.sqlite.lock import FileLock
 from builders import a_turn, assistant, bytes_of, user
 
 REBUILDER = Path(__file__).parent / "fixtures" / "rebuilder.py"

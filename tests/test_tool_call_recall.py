@@ -21,8 +21,8 @@ from backscroll.ranking import read
 from backscroll.recall.tried import clues
 from backscroll.render import compact, page_json, page_text
 from backscroll.store import CallSearch
+from backscroll.store.lock import FileLock
 from backscroll.store.sqlite.attempts import find_calls
-from backscroll.store.sqlite.lock import FileLock
 from backscroll.store.sqlite.matching import Frequencies
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
-from . import exclusions, signing, sources
+from . import addresses, exclusions, signing, sources
 from .errors import ConfigError
 from .exclusions import Exclusions
 
@@ -77,6 +77,9 @@ class Settings(BaseModel):
     max_media_bytes: int = Field(32 << 20, ge=1)
     retention_days: int | None = Field(None, ge=1, le=36_500)
     max_db_bytes: int | None = Field(None, ge=1)
+    # Of a database server alone; busy_timeout_s is how long another writer is waited for there too.
+    postgres_pool_size: int = Field(10, ge=1, le=1_000)
+    postgres_statement_timeout_s: float = Field(30.0, gt=0)
     # Tools name the user in each call: for a back end that is trusted with all users.
     multi_user: bool = False
     # Over HTTP: whose JWTs are taken, all three or none (auth/). Without them only tokens of `backscroll token` are.
@@ -280,5 +283,5 @@ def _words(message: str) -> str:
 def effective(settings: Settings) -> dict[str, Any]:
     """The settings as they may be shown: secrets as stars."""
     shown = settings.model_dump(mode="json")
-    shown["db"] = settings.database_url()
+    shown["db"] = addresses.shown(settings.database_url())
     return shown

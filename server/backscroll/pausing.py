@@ -64,16 +64,19 @@ def is_paused(folder: Folder, now_ms: int, *, user: str | None = None, database:
     return False
 
 
-def write_marker(folder: Folder, database: str, pauses: Iterable[tuple[str, Pause]], now_ms: int) -> None:
+def write_marker(
+    folder: Folder, database: str, pauses: Iterable[tuple[str, Pause]], now_ms: int, *, of: str | None = None
+) -> None:
     """Let the marker tell exactly these pauses (user, pause) of a database, and be no file where none is left.
 
-    Lines of other databases in the folder stay as they are, unless they are over. Raises OSError.
+    Lines of other databases in the folder stay as they are, unless they are over; so do those of users other than
+    `of`, where that is given. Raises OSError.
     """
     try:
         known = [_marked(line) for line in _lines(folder)]
     except FileNotFoundError:
         known = []
-    kept = [one for one in known if one is not None and one.database != database]
+    kept = [one for one in known if one is not None and (one.database != database or of not in (None, one.user))]
     kept += [Marked(database, user, pause) for user, pause in pauses]
     lines = [_line(one) for one in kept if one.pause.lasts(now_ms)]
     path = os.path.join(folder, MARKER)
@@ -82,6 +85,8 @@ def write_marker(folder: Folder, database: str, pauses: Iterable[tuple[str, Paus
             os.unlink(path)
         return
     # Whole or not at all: half a marker would be read as a pause, no marker as none.
+    # Of a server's database nothing else may lie here yet.
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     part = os.path.join(folder, f".{MARKER}.{os.getpid()}")
     try:
         with open(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:

@@ -36,10 +36,14 @@ NOT_REACHED = (
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What the file's bytes were searched for after it was rewritten: words of the secrets, and how many it holds."""
+    """What the file's bytes were searched for after it was rewritten: words of the secrets, and how many it holds.
+
+    `left` is None where the database lets nobody look, and `told` says what was done instead.
+    """
 
     words: int
-    left: int
+    left: int | None
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +178,5 @@ def _few(changes: Iterable[Change]) -> Iterable[list[Change]]:
 
 async def _purged(memory: Memory, words: list[str]) -> Purged:
     longest = sorted(words, key=len, reverse=True)[:WORDS]
-    return Purged(len(longest), len(await memory.store.purge(longest)))
+    purged = await memory.store.purge(longest)
+    return Purged(len(longest), None if purged.found is None else len(purged.found), purged.told)

@@ -34,13 +34,22 @@ def serve(flags: Mapping[str, str]) -> int:
 def snapshot_key(flags: Mapping[str, str]) -> str:
     """Names all that the lists depend on: the program, the flags, the environment, the config file."""
     told = {name: value for name, value in os.environ.items() if name.startswith("BACKSCROLL_")}
-    told.pop("BACKSCROLL_SUMMARY_API_KEY", None)
-    told.pop("BACKSCROLL_SEMANTIC_API_KEY", None)
+    # No list hangs on these, and the key is kept in a file: it must hold no key of others, and no password.
+    for name in ("BACKSCROLL_DB", "BACKSCROLL_SUMMARY_API_KEY", "BACKSCROLL_SEMANTIC_API_KEY"):
+        told.pop(name, None)
+    given = sorted((name, value) for name, value in flags.items() if name != "db")
+    return repr((__version__, sys.version, given, sorted(told.items()), _config_digest()))
+
+
+def _config_digest() -> str:
+    """Of the config file, which may hold passwords; empty where there is none."""
     try:
         config = (_config_folder() / "config.toml").read_bytes()
     except OSError:
-        config = b""
-    return repr((__version__, sys.version, sorted(flags.items()), sorted(told.items()), config))
+        return ""
+    from hashlib import sha256  # noqa: PLC0415 - 2 ms, for those who have such a file
+
+    return sha256(config).hexdigest()
 
 
 def _cache_folder() -> Path:

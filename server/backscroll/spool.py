@@ -17,6 +17,8 @@ import os
 import time
 from binascii import crc32
 
+from backscroll.addresses import companions
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,6 @@ STALE_S = 3_600
 """A file that was begun so long ago and has no name yet is what a killed process left."""
 
 _ENTRY, _UNFINISHED = ".json", ".tmp"
-_SQLITE = "sqlite:///"
 
 
 class SpoolFull(Exception):
@@ -56,13 +57,8 @@ class Place:
     __slots__ = ("address", "database", "folder", "spool", "user")
 
     def __init__(self, url: str | None, user: str, default_folder: str) -> None:
-        """`url` as settings give it (None: the default database); another database than a file has no folder
-        of its own, and uses the platform's data folder."""
-        path = _file_of(url)
-        if path is None:
-            self.folder, self.database = default_folder, url or "backscroll.db"
-        else:
-            self.folder, self.database = os.path.split(path)
+        """`url` as settings give it (None: the default database)."""
+        self.folder, self.database = companions(url, default_folder)
         self.user = user
         self.spool = os.path.join(self.folder, FOLDER)
         named = "\0".join((self.database, user)).encode("utf-8", "surrogateescape")
@@ -75,21 +71,6 @@ class Place:
         from backscroll.pausing import is_paused  # noqa: PLC0415
 
         return is_paused(self.folder, time.time_ns() // 1_000_000, user=self.user, database=self.database)
-
-
-def _file_of(url: str | None) -> str | None:
-    """The database's file, absolute; None where it is the default one, or no file."""
-    if url is None:
-        return None
-    if url.startswith(_SQLITE):
-        url = url.removeprefix(_SQLITE)
-        if "%" in url:
-            from urllib.parse import unquote  # noqa: PLC0415
-
-            url = unquote(url)
-    elif "://" in url:
-        return None
-    return os.path.abspath(os.path.expanduser(url))
 
 
 class Entry:

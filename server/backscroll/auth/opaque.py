@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ..access import Scope
-from ..redaction.finding import secrets_in
 from ..store.tokens import TAG_BYTES, StoredToken, user_tag
 from .grants import checked_user, scope_text
 
@@ -68,9 +67,12 @@ def made(user_id: str, scopes: Iterable[Scope], lasting: timedelta | None, *, no
 
     Raises InvalidArgument for what cannot be a user's name.
     """
+    # Its tables take 40 ms to build, which no other command and no request should pay.
+    from ..redaction.finding import secrets_in  # noqa: PLC0415
+
     tag = user_tag(checked_user(user_id))
     token, token_id, secret = _drawn(tag)
-    # One in some thousands holds by chance what marks an example (`your`, `test`): it would be recorded unredacted.
+    # One in some ten thousand holds by chance what marks an example (`your`): it would be recorded unredacted.
     while [found.value for found in secrets_in(token)] != [token]:
         token, token_id, secret = _drawn(tag)
     created_at = milliseconds(now)

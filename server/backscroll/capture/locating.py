@@ -6,15 +6,14 @@ Flag, then environment, then `config.toml`, then the platform's data folder. A t
 from __future__ import annotations
 
 import os
-import sys
 
+from ..addresses import platform_folder
 from ..spool import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_APP = "backscroll"
 _SETTINGS = ("db", "user", "exclude_sources")
 """All that capturing needs to know."""
 
@@ -35,7 +34,7 @@ def located(flags: Mapping[str, str]) -> Located:
         **_environment(),
         **{name: flags[name] for name in _SETTINGS if flags.get(name)},
     }
-    place = Place(settings.get("db") or None, settings.get("user", "local"), _platform_folder("data"))
+    place = Place(settings.get("db") or None, settings.get("user", "local"), platform_folder("data"))
     # Names as people write them: `Claude_Code` is claude-code.
     excluded = settings.get("exclude_sources", "").casefold().replace("_", "-").split(",")
     return Located(place, frozenset(one.strip() for one in excluded if one.strip()), problems)
@@ -50,7 +49,7 @@ def _environment() -> dict[str, str]:
 def _configured(problems: list[str]) -> dict[str, str]:
     """What `config.toml` sets of it. It is parsed only where it must be: that takes as long as all else together."""
     try:
-        with open(os.path.join(_platform_folder("config"), "config.toml"), "rb") as file:
+        with open(os.path.join(platform_folder("config"), "config.toml"), "rb") as file:
             content = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return {}
@@ -93,26 +92,3 @@ def _ends_here(value: str) -> bool:
     end = value.find(value[0], 1)
     rest = value[end + 1 :].lstrip()
     return end > 0 and "\\" not in value[:end] and value[:end].isprintable() and (not rest or rest[0] == "#")
-
-
-_FOLDERS = {
-    "linux": {"data": ("XDG_DATA_HOME", "~/.local/share"), "config": ("XDG_CONFIG_HOME", "~/.config")},
-    "darwin": {
-        "data": ("XDG_DATA_HOME", "~/Library/Application Support"),
-        "config": ("XDG_CONFIG_HOME", "~/Library/Application Support"),
-    },
-}
-
-
-def _platform_folder(kind: str) -> str:
-    """The platform's `data` or `config` folder: what platformdirs says, which takes 12 ms to import."""
-    if sys.platform in _FOLDERS and not hasattr(sys, "getandroidapilevel"):
-        variable, usual = _FOLDERS[sys.platform][kind]
-        told = os.environ.get(variable, "")
-        home = os.path.expanduser("~")
-        # Where its releases differ (a variable on a Mac, a path that is not absolute) it must speak for itself.
-        if os.path.isabs(home) and (not told or (sys.platform == "linux" and os.path.isabs(told))):
-            return os.path.join(told or os.path.expanduser(usual), _APP)
-    import platformdirs  # noqa: PLC0415
-
-    return str(getattr(platformdirs, f"user_{kind}_dir")(_APP, appauthor=False))

@@ -10,6 +10,7 @@ from ..terminal import safe
 from . import (
     capturing,
     changing,
+    copying,
     deleting,
     doctoring,
     moving,
@@ -65,6 +66,7 @@ for command in (
     doctoring.doctor,
     upkeep.stats,
     upkeep.backup,
+    copying.copy_,
     upkeep.migrate,
     tokens.token,
     capturing.capture,

@@ -33,6 +33,18 @@ def counting(description: str, *, shown: bool = False) -> Iterator[Callable[[int
 
 
 @contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None] | None]:
+    """The same for work of several kinds, one after the other: what is done is told each time."""
+    console = notes()
+    if not console.is_terminal:
+        yield None
+        return
+    with Bar(*_columns(TaskProgressColumn()), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=max(total, 1))
+
+
+@contextmanager
 def reading(description: str) -> Iterator[Callable[[Progress], None] | None]:
     """Tell it how far an import has come: it shows files and bytes."""
     console = notes()

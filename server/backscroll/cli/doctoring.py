@@ -7,6 +7,7 @@ from rich.text import Text
 
 from .. import setup as setting
 from .. import spool
+from ..addresses import is_server
 from ..doctor import HostReport, Report, StoreReport, examine, unopened
 from ..errors import StoreError
 from ..hooks.placing import place_of
@@ -143,7 +144,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 
 def _of_store(store: StoreReport) -> Iterator[tuple[str, str]]:
     counts = store.counts
-    yield "size", f"{shown.size(store.size_bytes)}, log {shown.size(store.wal_bytes)}"
+    yield "kept by", f"{line(store.engine or '-')}, schema {store.schema_version}"
+    if is_server(store.url):
+        yours = "" if store.user_bytes is None else f", of it what you said and heard {shown.size(store.user_bytes)}"
+        yield "size", f"{shown.size(store.size_bytes)}{yours}"
+    else:
+        yield "size", f"{shown.size(store.size_bytes)}, log {shown.size(store.wal_bytes)}"
     yield "holds", f"{plural(counts['sessions'], 'session')}, {plural(counts['messages'], 'message')}"
     if store.oldest and store.newest:
         yield "from, to", f"{store.oldest:%Y-%m-%d}, {store.newest:%Y-%m-%d}"

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from ..addresses import is_server
+from ..addresses import shown as without_secrets
 from ..config import Settings, load_settings
 from ..errors import SessionNotFound
 from ..memory import Backscroll, Memory
@@ -41,11 +43,12 @@ class Chosen:
         Raises ConfigError, StoreUnusable, StoreBusy, InvalidArgument.
         """
         settings = self.settings()
-        if create or database_file(settings).exists():
+        database = database_of(settings)
+        if create or database.exists():
             async with Backscroll(settings=settings) as app:
                 yield app
             return
-        notes().print(f"There is no database at {safe(str(database_file(settings)))} yet.")
+        notes().print(f"There is no database at {safe(database.name)} yet.")
         with tempfile.TemporaryDirectory(prefix="backscroll-") as folder:
             empty = settings.model_copy(update={"sync": OFF})
             async with Backscroll(str(Path(folder) / "empty.db"), empty) as app:
@@ -101,9 +104,24 @@ async def session_ref(memory: Memory, typed: str) -> str:
     return typed
 
 
-def database_file(settings: Settings) -> Path:
-    """Raises InvalidArgument where the database is no file."""
-    return sqlite_path(settings.database_url())
+class ChosenDatabase(NamedTuple):
+    """`name` is as it may be shown; `file` is None where the database is a server's."""
+
+    name: str
+    file: Path | None
+
+    def exists(self) -> bool:
+        """Whether there is anything to open: of a server only opening it tells, and it makes no database."""
+        return self.file is None or self.file.exists()
+
+
+def database_of(settings: Settings) -> ChosenDatabase:
+    """Raises InvalidArgument for an address of another kind."""
+    url = settings.database_url()
+    if is_server(url):
+        return ChosenDatabase(without_secrets(url), None)
+    path = sqlite_path(url)
+    return ChosenDatabase(str(path), path)
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

@@ -91,6 +91,8 @@ def _where(report: "RedactionReport") -> str:
 
 
 def _told_of_purge(purged: "Purged") -> str:
+    if purged.left is None:
+        return f"{purged.told[:1].upper()}{purged.told[1:]}."
     if not purged.words:
         return "Purged: the file was rewritten. There was no secret to search its bytes for."
     if not purged.left:

@@ -10,7 +10,8 @@ import click
 from rich.text import Text
 
 from .. import setup as setting
-from ..config import PREFIX, read_environment
+from ..addresses import has_password
+from ..config import PREFIX, config_file, read_environment
 from ..errors import InvalidArgument
 from ..memory import Memory
 from ..render import plural
@@ -95,6 +96,8 @@ def setup(
     """
     # Settings of ours that are amiss are told before anything changes.
     machine = setting.this_machine()
+    if not undo:
+        _refuse_password(chosen.flags.get("db") or machine.environment.get("BACKSCROLL_DB"))
     program = setting.this_program(machine, chosen.settings(), chosen.flags)
     wish = setting.Wish(program, _wanted_inject(inject))
     plan = setting.plan_undo(machine, wish, names) if undo else setting.plan(machine, wish, names)
@@ -126,6 +129,16 @@ def setup(
             notes().print(f"Error: {line(problem)}")
     if problems:
         raise click.exceptions.Exit(FAILED)
+
+
+def _refuse_password(url: str | None) -> None:
+    """Raises InvalidArgument: a password must not be copied into the settings of every host."""
+    if url is not None and has_password(url):
+        raise InvalidArgument(
+            f"BACKSCROLL_DB holds a password, which setup does not write into the settings of hosts. Put `db` into "
+            f"{config_file()}, which every Backscroll of yours reads, and unset BACKSCROLL_DB; or keep the password "
+            "in ~/.pgpass (HOST:PORT:DATABASE:ROLE:PASSWORD, mode 600) and leave it out of the address."
+        )
 
 
 def _wanted_inject(inject: Sequence[str]) -> frozenset[str] | None:

@@ -15,30 +15,30 @@ from ..errors import InvalidArgument, StoreUnusable
 from ..memory import Memory
 from ..render import plural
 from ..semantic import is_installed, is_on
-from ..store import migrate as schema
+from ..store import About
 from ..store.vectors import Counts
 from ..terminal import line, notes, put_json, results, safe
 from . import pausing, shown
 from .bars import counting
 from .endings import FAILED, examples
 from .layout import Column, Listing
-from .opening import Chosen, as_json, chosen, database_file, store_options
+from .opening import Chosen, as_json, chosen, database_of, store_options
 
 
 def status(chosen: Chosen) -> None:
     """What plain `backscroll` says on a terminal: what is there, and what to do next."""
     settings = chosen.settings()
-    path = database_file(settings)
+    database = database_of(settings)
     out = results()
     out.print(f"Backscroll {__version__}: session memory for agents.", style="bold")
     counts: dict[str, int] = {}
-    if path.exists():
+    if database.exists():
         counts, state = chosen.with_memory(_counts_and_pause)
-        out.print(f"{_counted(counts)} in {safe(shown.from_home(str(path)))}")
+        out.print(f"{_counted(counts)} in {safe(shown.from_home(database.name))}")
         if state is not None:
             out.print(f"Recording is {pausing.paused(state)}: backscroll resume", style="yellow")
     else:
-        out.print(f"Nothing is recorded yet. The database will be {safe(shown.from_home(str(path)))}")
+        out.print(f"Nothing is recorded yet. The database will be {safe(shown.from_home(database.name))}")
     out.print()
     fresh = [
         ("backscroll setup", "find your agents, attach them, and import what they said so far"),
@@ -73,8 +73,8 @@ def _counted(counts: dict[str, int]) -> str:
 def stats(chosen: Chosen, as_json: bool) -> None:
     """Show what is stored, where, under which settings, and what leaves this machine."""
     settings = chosen.settings()
-    counts, vectors, choices = chosen.with_memory(_all_counts)
-    database = _database(settings)
+    counts, vectors, choices, about = chosen.with_memory(_all_counts)
+    database = _database(settings, about)
     values = effective(settings)
     for name in ("summary_base_url", "semantic_base_url"):
         if values[name]:
@@ -96,11 +96,10 @@ def stats(chosen: Chosen, as_json: bool) -> None:
         )
         return
     out = results()
-    mode, folder_mode = database["mode"] or "-", database["folder_mode"] or "-"
     facts = [
-        ("database", safe(str(database["path"]))),
-        ("size", f"{shown.size(database['size_bytes'])}, log {shown.size(database['wal_bytes'])}"),
-        ("modes", f"file {mode}, folder {folder_mode}{_too_open(mode)}"),
+        ("database", safe(str(database["path"] or database["url"]))),
+        ("kept by", f"{line(database['engine'])}, schema {database['schema_version']}"),
+        *_of_file(database),
         ("user", settings.user),
         ("sessions", f"{counts['sessions']:,}"),
         ("runs", f"{counts['runs']:,}"),
@@ -118,9 +117,14 @@ def stats(chosen: Chosen, as_json: bool) -> None:
     out.print(Listing((Column("Setting"), Column("Value", share=2), Column("From", style="dim", share=1)), rows))
 
 
-async def _all_counts(memory: Memory) -> tuple[dict[str, int], Counts, ChoicesState]:
+async def _all_counts(memory: Memory) -> tuple[dict[str, int], Counts, ChoicesState, About]:
     store, user_id = memory.store, memory.user_id
-    return await store.counts(user_id), await store.vectors.counts(user_id), await memory.choices()
+    return (
+        await store.counts(user_id),
+        await store.vectors.counts(user_id),
+        await memory.choices(),
+        await store.about(user_id),
+    )
 
 
 def _by_meaning(settings: Settings, vectors: Counts) -> str:
@@ -132,16 +136,32 @@ def _by_meaning(settings: Settings, vectors: Counts) -> str:
     return f"on: {vectors.made:,} vectors{waiting}"
 
 
-def _database(settings: Settings) -> dict[str, Any]:
-    path = database_file(settings)
+def _database(settings: Settings, about: About) -> dict[str, Any]:
+    """A file has a path, a log and modes; a server an address, and the size of its whole database."""
+    name, path = database_of(settings)
+    told = {"engine": about.engine, "schema_version": about.schema_version}
+    if path is None:
+        return {"path": None, "url": name, "exists": True, "size_bytes": about.size_bytes, **told}
     return {
         "path": str(path.absolute()),
         "exists": path.exists(),
+        **told,
         "size_bytes": _size(path),
         "wal_bytes": _size(path.with_name(f"{path.name}-wal")),
         "mode": _mode(path),
         "folder_mode": _mode(path.absolute().parent),
     }
+
+
+def _of_file(database: Mapping[str, Any]) -> list[tuple[str, str]]:
+    size = shown.size(database["size_bytes"])
+    if database["path"] is None:
+        return [("size", f"{size}, everybody's")]
+    mode, folder_mode = database["mode"] or "-", database["folder_mode"] or "-"
+    return [
+        ("size", f"{size}, log {shown.size(database['wal_bytes'])}"),
+        ("modes", f"file {mode}, folder {folder_mode}{_too_open(mode)}"),
+    ]
 
 
 def _size(path: Path) -> int:
@@ -213,8 +233,8 @@ def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
 
     async def migrated(memory: Memory) -> None:
         out = results()
-        version = schema.newest("sqlite")
-        out.print(f"{safe(str(path))} has version {version}, the newest that this Backscroll knows.")
+        version = (await memory.store.about(memory.user_id)).schema_version
+        out.print(f"{safe(name)} has version {version}, the newest that this Backscroll knows.")
         if rebuild or not await memory.store.index_is_current():
             with counting("Rebuilding the index") as told:
                 count = await memory.store.rebuild_index(told)
@@ -229,13 +249,13 @@ def migrate(chosen: Chosen, check: bool, rebuild: bool) -> None:
                 raise click.exceptions.Exit(FAILED)
             out.print("Tables, counters and index agree.")
 
-    path = existing(chosen)
+    name = existing(chosen)
     chosen.with_memory(migrated)
 
 
-def existing(chosen: Chosen) -> Path:
-    """The chosen database's file. Raises StoreUnusable where there is none."""
-    path = database_file(chosen.settings())
-    if not path.exists():
-        raise StoreUnusable(f"There is no database at {path}. Name another with --db.")
-    return path
+def existing(chosen: Chosen) -> str:
+    """The chosen database, as it may be shown. Raises StoreUnusable where there is none."""
+    database = database_of(chosen.settings())
+    if not database.exists():
+        raise StoreUnusable(f"There is no database at {database.name}. Name another with --db.")
+    return database.name

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import spool as spooling
+from ..addresses import companions, is_server, platform_folder, shown
 from ..answers import ChoicesState
 from ..config import Settings
 from ..errors import BackscrollError
@@ -38,8 +39,9 @@ async def examine(
 def unopened(url: str, error: BackscrollError, machine: Machine, program: Program, settings: Settings) -> Report:
     """What can be said where the database cannot be opened."""
     hosts = [_host(status.host, status, None, None, {}) for status in inspect(machine, program)]
-    path = sqlite_path(url)
-    store = StoreReport(url=url, exists=path.exists(), error=str(error), **_files(path))
+    file = None if is_server(url) else sqlite_path(url)
+    exists = file is not None and file.exists()
+    store = StoreReport(url=shown(url), exists=exists, error=str(error), **_files(url))
     return _report(hosts, store, SpoolReport(), settings)
 
 
@@ -97,13 +99,16 @@ def _host(
 
 async def _store(memory: Memory, chosen: ChoicesState, *, thorough: bool, told: Told | None) -> StoreReport:
     store, user = memory.store, memory.user_id
-    url = memory.settings.database_url()
+    about = await store.about(user, thorough=thorough)
     counts = await store.counts(user)
     extent = await store.extent(user)
     last = await store.ledger.last_sync(user)
     return StoreReport(
-        url=url,
+        url=shown(memory.url),
         exists=True,
+        engine=about.engine,
+        schema_version=about.schema_version,
+        user_bytes=about.user_bytes,
         integrity=tuple(await store.check(told)) if thorough else None,
         index_current=await store.index_is_current(),
         counts=counts,
@@ -117,21 +122,32 @@ async def _store(memory: Memory, chosen: ChoicesState, *, thorough: bool, told: 
         over_quota_bytes=chosen.over_quota_by,
         last_sync_at=None if last is None else last.ended_at,
         last_sync_error=None if last is None else last.error,
-        **await asyncio.to_thread(_files, sqlite_path(url)),
+        **{"size_bytes": about.size_bytes, **await asyncio.to_thread(_files, memory.url)},
     )
 
 
-def _files(path: Path) -> Mapping[str, Any]:
-    """Sizes of the database's file and its log, and the modes of what should be private, as far as they are there."""
+def _files(url: str) -> Mapping[str, Any]:
+    """Sizes of a database's file and its log, and the modes of what should be private, as far as they are there.
+
+    Of a server's database the spool alone is here.
+    """
+    if is_server(url):
+        return {"modes": _modes(Path(companions(url, platform_folder("data"))[0], spooling.FOLDER))}
+    path = sqlite_path(url)
     log = path.with_name(f"{path.name}-wal")
-    modes: dict[str, str] = {}
     # The log is not among them: it has the mode of its database, and comes and goes.
-    for one in (path, path.parent / spooling.FOLDER):
+    modes = _modes(path, path.parent / spooling.FOLDER)
+    return {"size_bytes": _size(path), "wal_bytes": _size(log), "modes": modes}
+
+
+def _modes(*paths: Path) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in paths:
         try:
-            modes[str(one)] = format(stat.S_IMODE(one.stat().st_mode), "04o")
+            found[str(path)] = format(stat.S_IMODE(path.stat().st_mode), "04o")
         except OSError:
             continue
-    return {"size_bytes": _size(path), "wal_bytes": _size(log), "modes": modes}
+    return found
 
 
 def _size(path: Path) -> int:

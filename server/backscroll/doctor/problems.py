@@ -7,6 +7,7 @@ grown a moment ago, while sync is on.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from ..addresses import is_server
 from ..config import Settings
 from .report import HostReport, Problem, SpoolReport, StoreReport
 
@@ -16,6 +17,8 @@ LATE = timedelta(hours=1)
 _SHOWN = 3
 
 _REBUILD = "backscroll migrate --rebuild-index"
+_FILE = "Look at the file; put back a copy that `backscroll backup` made, or move it away to begin anew."
+_SERVER = "Look whether the server runs and lets this role in; BACKSCROLL_DB says which it is."
 _ANEW = "backscroll export -o all.jsonl, then import it into a new database"
 
 
@@ -31,8 +34,7 @@ def problems(
 
 def _of_store(store: StoreReport) -> Iterator[Problem]:
     if store.error:
-        fix = "Look at the file; put back a copy that `backscroll backup` made, or move it away to begin anew."
-        yield Problem(store.error, fix)
+        yield Problem(store.error, _SERVER if is_server(store.url) else _FILE)
         return
     by_fix: dict[str, list[str]] = {}
     for line in store.integrity or ():

@@ -73,13 +73,20 @@ class SpoolReport:
 
 @dataclass(frozen=True, slots=True)
 class StoreReport:
-    """The database. `integrity` is what a check found, None where none was made; `error` why it cannot be opened."""
+    """The database. `url` holds no password. Log and modes are a file's; `user_bytes`, what of a server's database
+    is this user's, is known after a whole check.
+
+    `integrity` is what a check found, None where none was made; `error` why it cannot be opened.
+    """
 
     url: str
     exists: bool
     error: str | None = None
     integrity: tuple[str, ...] | None = None
     index_current: bool | None = None
+    engine: str | None = None
+    schema_version: int | None = None
+    user_bytes: int | None = None
     size_bytes: int = 0
     wal_bytes: int = 0
     modes: Mapping[str, str] = field(default_factory=dict)
@@ -105,6 +112,9 @@ class StoreReport:
             "error": self.error,
             "integrity": None if self.integrity is None else list(self.integrity) or "ok",
             "index_current": self.index_current,
+            "engine": self.engine,
+            "schema_version": self.schema_version,
+            "user_bytes": self.user_bytes,
             "size_bytes": self.size_bytes,
             "wal_bytes": self.wal_bytes,
             "modes": dict(self.modes),

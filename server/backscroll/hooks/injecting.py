@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from ..addresses import is_server
 from ..config import Settings, load_settings
 from ..memory import Backscroll, Host, Memory
 from ..models import Session
@@ -90,7 +91,8 @@ async def _told(flags: Mapping[str, str], payload: bytes) -> bytes | None:
     settings = load_settings({name: flags[name] for name in ("db", "user") if name in flags})
     # What only the long run needs would cost its start here.
     settings = settings.model_copy(update={"semantic": "off", "enable_session_summaries": False})
-    if not sqlite_path(settings.database_url()).exists():
+    url = settings.database_url()
+    if not is_server(url) and not sqlite_path(url).exists():
         return None
     async with Backscroll(settings=settings) as app:
         text = await context(app, settings, told, flags["inject"])

@@ -223,7 +223,7 @@ def rows(file: BinaryIO, section: Section, contents: Contents, digest_key: bytes
                         supplied.add(media_id)
                         file.seek(contents.media[media_id])
                         yield _row(file.readline(MAX_LINE_BYTES))
-                row = replace(row, digest=_digest(row, digest_key))
+                row = replace(row, digest=digest_of_archived(row, digest_key))
             if not isinstance(row, ArchivedMedia):
                 yield row
 
@@ -260,7 +260,8 @@ def _row(raw: bytes) -> ArchivedRow:
     return row_of(json_object(raw))
 
 
-def _digest(message: ArchivedMessage, key: bytes) -> bytes:
+def digest_of_archived(message: ArchivedMessage, key: bytes) -> bytes:
+    """Made anew from what was stored; UNKNOWN where that is not all that was sent."""
     texts: list[Any] = [message.text, *(call.arguments for call in message.tool_calls)]
     if any(mark in text for text in texts if text for mark in _MARKS):
         return UNKNOWN

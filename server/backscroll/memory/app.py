@@ -14,7 +14,7 @@ from ..models import Session, Summary
 from ..recording import Recording
 from ..semantic import Semantic, is_on
 from ..store import Store
-from ..store.opening import open_store
+from ..store.opening import StoreOptions, open_store
 from .recalling import Host
 from .recording import Memory
 
@@ -55,17 +55,16 @@ class Backscroll:
 
     async def __aenter__(self) -> Self:
         """Raises StoreUnusable, StoreBusy, InvalidArgument."""
-        self._store = await open_store(
-            self.url, synchronous=self.settings.synchronous, busy_timeout_s=self.settings.busy_timeout_s
-        )
+        self._store = await open_store(self.url, _store_options(self.settings))
         try:
             self._digest_key = await self._store.digest_key()
+            if is_on(self.settings):
+                self.semantic = Semantic(self._store.vectors, self.settings)
+                self.semantic.start()
         except BaseException:
+            # Whatever it is: connections of a pool that is left open keep the loop from ending.
             await self._store.close()
             raise
-        if is_on(self.settings):
-            self.semantic = Semantic(self._store.vectors, self.settings)
-            self.semantic.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -181,6 +180,15 @@ class Backscroll:
             logger.warning("summary of a session failed: %s", error)
             with suppress(BackscrollError):
                 await self.store.save_summary_error(user_id, session_id, str(error))
+
+
+def _store_options(settings: Settings) -> StoreOptions:
+    return StoreOptions(
+        busy_timeout_s=settings.busy_timeout_s,
+        statement_timeout_s=settings.postgres_statement_timeout_s,
+        pool_size=settings.postgres_pool_size,
+        synchronous=settings.synchronous,
+    )
 
 
 def _summary_manager(settings: Settings) -> "SessionSummaryManager":

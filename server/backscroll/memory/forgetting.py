@@ -15,7 +15,6 @@ from .recalling import Recalling
 Forks = Literal["refuse", "keep", "delete"]
 
 NOT_REACHED = ("transcripts that the host itself keeps", "backups and exports made before")
-PENDING = "purge pending: deleted text may stay in the file's free pages and index until purge=true"
 SHOWN = 5
 """Sessions that a preview names."""
 AT_ONCE = 500
@@ -35,14 +34,14 @@ class Forgetting(Recalling):
         flag("purge", purge)
         deleted = await self.store.delete_session(self.user_id, ref, forks=forks, with_words=purge)
         self._app.changed(self.user_id, deleted.session.session_id)
-        told = await self._purge(deleted.rare_words, "this session") if purge else PENDING
+        told = await self._purge(deleted.rare_words, "this session") if purge else self.store.purging.pending
         return DeleteReceipt(
             session_id=deleted.session.session_id,
             session=deleted.session.session,
             deleted=deleted.rows,
             forks=forks,
             purge=told,
-            not_reached=NOT_REACHED,
+            not_reached=(*NOT_REACHED, *self.store.purging.copies),
         )
 
     async def preview_deletion(
@@ -128,8 +127,8 @@ class Forgetting(Recalling):
             left=max(preview.sessions - gone, 0),
             deleted={table: count for table, count in rows.items() if count},
             forks=forks,
-            purge=await self._purge(words, "these sessions") if purge else PENDING,
-            not_reached=NOT_REACHED,
+            purge=await self._purge(words, "these sessions") if purge else self.store.purging.pending,
+            not_reached=(*NOT_REACHED, *self.store.purging.copies),
         )
 
     @property
@@ -155,7 +154,9 @@ class Forgetting(Recalling):
         return tuple(project for project in found if any(glob.matches(project) for glob in wanted))
 
     async def _purge(self, words: Sequence[str], whose: str) -> str:
-        found = await self.store.purge(words)
+        found = (purged := await self.store.purge(words)).found
+        if found is None:
+            return purged.told
         if not found:
             return f"purged: none of {len(words)} words that only {whose} held is in the file"
         return f"purged, but the file's bytes still hold {len(found)} of {len(words)} words"

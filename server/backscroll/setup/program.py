@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Literal
 
+from ..addresses import is_server, without_password
 from ..store.opening import sqlite_path
 
 NAME = "backscroll"
@@ -103,12 +104,11 @@ def needed(environment: Mapping[str, str], flags: Mapping[str, str], home: Path,
     `database` is the one in use, by whatever it was set.
     """
     told: dict[str, str] = {}
-    if (
-        flags.get("db")
-        or environment.get("BACKSCROLL_DB")
-        or _moved(environment, "XDG_DATA_HOME", home / ".local/share")
-    ):
-        told["BACKSCROLL_DB"] = _absolute(flags.get("db") or environment.get("BACKSCROLL_DB") or database)
+    given = flags.get("db") or environment.get("BACKSCROLL_DB")
+    # Where the config file names a server, the host's Backscroll reads that too.
+    moved = not is_server(database) and _moved(environment, "XDG_DATA_HOME", home / ".local/share")
+    if given or moved:
+        told["BACKSCROLL_DB"] = _absolute(given or database)
     user = flags.get("user") or environment.get("BACKSCROLL_USER")
     if user:
         told["BACKSCROLL_USER"] = user
@@ -183,7 +183,8 @@ def _stem(word: str) -> str:
 
 
 def _absolute(database: str) -> str:
-    """A path that means the same in whatever folder a host works; the URL of a server as it is."""
-    if "://" in database and not database.startswith("sqlite:"):
-        return database
+    """A path that means the same in whatever folder a host works; a server's address without its password, which
+    would lie in the settings of every host, and on the command lines of hooks."""
+    if is_server(database):
+        return without_password(database)
     return str(sqlite_path(database).expanduser().absolute())

@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from ..models import Message, Run, Session, StoredMedia, Summary, ToolCall
+from .about import About
 from .archive import ArchivedRow, ArchivedSession, Restored
 from .calling import Attempts, CallMatches, CallSearch, CallsFound, CallWindow, Clue, Reading
 from .choices import ChoiceStore
 from .facts import FactStore
 from .ledger import ImportLedger, ImportMark, LastSync, Lease
+from .purging import Purged, Purging
 from .redacting import SecretStore
 from .tokens import TokenStore
 from .values import (
@@ -42,6 +44,7 @@ from .values import (
 from .vectors import VectorStore
 
 __all__ = [
+    "About",
     "Attempts",
     "CallMatches",
     "CallSearch",
@@ -164,8 +167,14 @@ class Store(Protocol):
         """
         ...
 
-    async def purge(self, words: Sequence[str]) -> dict[str, int]:
-        """Rewrite index and file so that deleted text is in no page; return which `words` its bytes still hold."""
+    @property
+    def purging(self) -> Purging:
+        """What receipts may promise of deleted text."""
+        ...
+
+    async def purge(self, words: Sequence[str]) -> Purged:
+        """Rewrite index and file so that deleted text is in no page, and tell which `words` their bytes still hold;
+        or as near to that as the database can come."""
         ...
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool: ...
@@ -329,6 +338,10 @@ class Store(Protocol):
     async def counts(self, user_id: str) -> dict[str, int]: ...
 
     async def extent(self, user_id: str) -> Extent: ...
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        """The database itself. `thorough` also measures what the user has in it, which reads all of that's sizes."""
+        ...
 
     async def check(self, told: Callable[[int, int], None] | None = None) -> list[str]:
         """What is wrong with the file, its tables or its index, a line each; nothing when all is well.

@@ -132,7 +132,7 @@ class ArchivedCall:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchivedMessage:
     """A message. `position` is its place among all that its run received; None for copies of history and
-    for what Backscroll put in itself. `digest` is of the database it goes to, and not in the line.
+    for what Backscroll put in itself. `digest` is of the database it comes from or goes to, and not in the line.
     """
 
     __pydantic_config__ = _STRICT

@@ -69,13 +69,13 @@ def plan(
         shared = min(len(digests), len(known.digests))
         if _agree(digests[:shared], known.digests[:shared]) and (shared or not new or not known.digests):
             rest = new[len(known.digests) :]
-            return Plan(rest, _others(sent, new), "grown" if rest else "same")
+            return Plan(rest, others(len(sent), new), "grown" if rest else "same")
     for new in candidates:
         places = enumerate(new[: len(known.digests)])
         differing = [n for n, i in places if known.digests[n] not in (sent[i].digest, UNKNOWN)]
         if len(new) >= len(known.digests) and len(differing) == 1:
             place = (new[differing[0]], differing[0])
-            return Plan(new[len(known.digests) :], _others(sent, new), "one_differs", differs=place)
+            return Plan(new[len(known.digests) :], others(len(sent), new), "one_differs", differs=place)
     return Plan((), (), "different")
 
 
@@ -98,7 +98,7 @@ def _fresh(sent: Sequence[Arrived], tail: Sequence[bytes], system_digest: bytes 
             for i, message in enumerate(sent)
             if not message.marked_history and not (message.is_system and message.digest == system_digest)
         )
-        return Plan(new, _others(sent, new), "fresh")
+        return Plan(new, others(len(sent), new), "fresh")
     spoken = [i for i, message in enumerate(sent) if not message.is_system]
     block = _longest_overlap([sent[i].digest for i in spoken], tail)
     if block < MIN_HISTORY:
@@ -109,7 +109,7 @@ def _fresh(sent: Sequence[Arrived], tail: Sequence[bytes], system_digest: bytes 
     new = tuple(
         i for i, message in enumerate(sent) if i > end or (message.is_system and message.digest != system_digest)
     )
-    return Plan(new, _others(sent, new), "fresh")
+    return Plan(new, others(len(sent), new), "fresh")
 
 
 def _longest_overlap(start: Sequence[bytes], tail: Sequence[bytes]) -> int:
@@ -164,6 +164,7 @@ def _agree(sent: Sequence[bytes], known: Sequence[bytes]) -> bool:
     return all(before in (now, UNKNOWN) for now, before in zip(sent, known, strict=True))
 
 
-def _others(sent: Sequence[Arrived], new: Sequence[int]) -> tuple[int, ...]:
+def others(count: int, new: Sequence[int]) -> tuple[int, ...]:
+    """The indexes of so many messages that are not new."""
     kept = set(new)
-    return tuple(i for i in range(len(sent)) if i not in kept)
+    return tuple(i for i in range(count) if i not in kept)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import combining, normalize
 
 from ..text import clean_text
@@ -84,7 +84,8 @@ class Entry(NamedTuple):
 class Scope(NamedTuple):
     """What a filter can narrow to before ranking."""
 
-    user_key: int
+    user_key: Any
+    """SQLite's; Postgres keeps users apart by itself."""
     session_key: int
     source: str
     role: str

@@ -18,6 +18,27 @@ JSON_COLUMNS = frozenset({"payload", "arguments", "topics", "metadata", "metrics
 Place = tuple[int, ...]
 
 
+class Columns(NamedTuple):
+    """The columns that name a row of a table, and those of its texts."""
+
+    place: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+COLUMNS: Mapping[Table, Columns] = {
+    "messages": Columns(("message_key",), ("text", "reasoning", "tool_name", "payload")),
+    "tool_calls": Columns(("call_key",), ("tool_name", "arguments")),
+    "summaries": Columns(("session_key", "version"), ("summary", "topics")),
+    "runs": Columns(("run_key",), ("metadata", "metrics")),
+    "sessions": Columns(
+        ("session_key",), ("title", "opening", "project", "state", "metadata", "metrics", "summary_error")
+    ),
+    "media": Columns(("media_key",), ("url",)),
+    # What hooks told and no run tells yet.
+    "facts": Columns(("fact_key",), ("text", "arguments", "tool_name", "project")),
+}
+
+
 class Piece(NamedTuple):
     """The texts of one row by their columns, those that are null left out. `session` is the number of its session."""
 
@@ -33,6 +54,28 @@ class Change(NamedTuple):
     piece: Piece
     texts: Mapping[str, str]
     kinds: tuple[str, ...]
+
+
+def piece_of(table: Table, row: Sequence[int | str | None]) -> Piece:
+    """Out of a row of its place, the number of its session, and its texts."""
+    place, columns = COLUMNS[table]
+    length = len(place)
+    texts = {name: text for name, text in zip(columns, row[length + 1 :], strict=True) if isinstance(text, str)}
+    session = row[length]
+    return Piece(
+        table,
+        tuple(key for key in row[:length] if isinstance(key, int)),
+        session if isinstance(session, int) else None,
+        texts,
+    )
+
+
+def says(piece: Piece, row: Sequence[str | None] | None) -> bool:
+    """Whether a row, its texts alone, is there and says what was read of it."""
+    texts = COLUMNS[piece.table].texts
+    return row is not None and {name: text for name, text in zip(texts, row, strict=True) if text is not None} == dict(
+        piece.texts
+    )
 
 
 class SecretStore(Protocol):

@@ -10,7 +10,10 @@ from typing import NamedTuple, Protocol
 
 
 class Progress(NamedTuple):
-    """Whose vectors are here, and how far they go. `generation` counts the changes of model."""
+    """Which model's vectors are here, and how far they go. `generation` counts the changes of model.
+
+    A store may go from user to user: then `upto` and `changes` are those of the user whose texts were read.
+    """
 
     model: str
     generation: int
@@ -26,6 +29,8 @@ class Unembedded(NamedTuple):
     progress: Progress
     upto: int
     texts: tuple[tuple[int, str], ...]
+    user_id: str | None = None
+    """Whose they are, where a store goes from user to user."""
 
 
 class Signs(NamedTuple):

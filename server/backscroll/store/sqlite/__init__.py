@@ -29,7 +29,10 @@ from .. import (
     SessionFilter,
     SessionsFound,
 )
+from ..about import About
 from ..archive import ArchivedRow, ArchivedSession, Restored
+from ..purging import FILE, Purged, Purging
+from ..rows import SessionRow, to_ms, unpack_id
 from . import (
     archiving,
     attempts,
@@ -47,6 +50,7 @@ from . import (
     sessions,
 )
 from .choices import SqliteChoices, refuse_while_paused
+from .copying import SqliteLeaving
 from .database import Database
 from .emptying import Emptier
 from .facts import SqliteFacts
@@ -56,7 +60,7 @@ from .matching import Frequencies
 from .migrating import migrated
 from .purging import rare_words
 from .redacting import SqliteSecrets
-from .rows import SessionRow, find_session, find_user, to_ms, unpack_id
+from .rows import find_session, find_user
 from .tokens import SqliteTokens
 from .vectors import SqliteVectors
 
@@ -75,6 +79,7 @@ class SqliteStore:
         self.facts = SqliteFacts(database, self._index, self.tombstone_digest)
         self._frequencies = Frequencies()
         self._emptier = Emptier(database, self._index)
+        self.leaving = SqliteLeaving(database)
         self.choices = SqliteChoices(database, self._index, self._emptier, self._tombstone)
 
     @classmethod
@@ -173,13 +178,17 @@ class SqliteStore:
         """The keyed digest under which a deleted session is remembered."""
         return blake2b(f"{source}\0{session_id}".encode(), key=self._digest_key, digest_size=16).digest()
 
-    async def purge(self, words: Sequence[str]) -> dict[str, int]:
+    @property
+    def purging(self) -> Purging:
+        return FILE
+
+    async def purge(self, words: Sequence[str]) -> Purged:
         def rewrite_file(db: sqlite3.Connection) -> dict[str, int]:
             purging.purge(db)
             return purging.left_over(db, self.path, words)
 
         await self._index.merge_all()
-        return await self._database.alone(rewrite_file)
+        return Purged(await self._database.alone(rewrite_file))
 
     async def lift_tombstone(self, user_id: str, source: str, digest: bytes) -> bool:
         return await self._database.write(
@@ -377,6 +386,16 @@ class SqliteStore:
 
     async def extent(self, user_id: str) -> Extent:
         return await self._database.read(lambda db: sessions.extent(db, user_id))
+
+    async def about(self, user_id: str, *, thorough: bool = False) -> About:
+        def asked(db: sqlite3.Connection) -> tuple[int, int]:
+            version, pages, size = (
+                int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "page_count", "page_size")
+            )
+            return version, pages * size
+
+        version, size_bytes = await self._database.read(asked)
+        return About(f"SQLite {sqlite3.sqlite_version}", version, size_bytes)
 
     async def check(self, told: Told | None = None) -> list[str]:
         async with self._database.snapshot() as read:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
 from ..archive import (
     ArchivedCall,
@@ -12,19 +13,22 @@ from ..archive import (
     ArchivedRun,
     ArchivedSession,
     ArchivedSummary,
-    ArchivedTelling,
 )
-from ..meeting import RECORDERS
-from .rows import (
-    SessionRow,
-    find_session,
-    find_user,
-    from_ms,
-    load,
-    maybe_from_ms,
-    session_by_key,
-    unpack_id,
+from ..archiving import (
+    RUN_COLUMNS,
+    SUMMARY_COLUMNS,
+    TELLING_COLUMNS,
+    call_of,
+    head_of,
+    in_order,
+    run_of,
+    summary_of,
+    tellings_of,
 )
+from ..rows import SessionRow, from_ms, load, unpack_id
+from .rows import find_session, find_user, session_by_key
+
+T = TypeVar("T")
 
 PAGE_ROWS = 500
 PAGE_CHARS = 1 << 20
@@ -37,16 +41,26 @@ def rows(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) -> Ge
     """
     shown: set[int] = set()
     for key in _in_order(db, user_id, refs):
-        session = session_by_key(db, key)
-        yield _head(db, session)
-        yield from _runs(db, key)
-        yield from _talk(db, key, shown)
-        yield from _summaries(db, key)
+        yield from session_rows(db, key, shown)
 
 
-def page(found: Iterator[ArchivedRow]) -> list[ArchivedRow]:
+def session_rows(db: sqlite3.Connection, key: int, shown: set[int]) -> Generator[ArchivedRow, None, None]:
+    """The archive of one session; media that are `shown` already are left out, and others added to it."""
+    session = session_by_key(db, key)
+    yield _head(db, session)
+    yield from _runs(db, session)
+    yield from _talk(db, key, shown)
+    yield from _summaries(db, key)
+
+
+def heads(db: sqlite3.Connection, user_id: str) -> list[ArchivedSession]:
+    """Of all the user's sessions; parents before forks."""
+    return [_head(db, session_by_key(db, key)) for key in _in_order(db, user_id, None)]
+
+
+def page(found: Iterator[T]) -> list[T]:
     """The next rows, about a megabyte of them; nothing at the end."""
-    taken: list[ArchivedRow] = []
+    taken: list[T] = []
     chars = 0
     for row in islice(found, PAGE_ROWS):
         taken.append(row)
@@ -56,7 +70,7 @@ def page(found: Iterator[ArchivedRow]) -> list[ArchivedRow]:
     return taken
 
 
-def _size(row: ArchivedRow) -> int:
+def _size(row: object) -> int:
     if isinstance(row, ArchivedMedia):
         return len(row.data or b"")
     if isinstance(row, ArchivedMessage):
@@ -78,88 +92,25 @@ def _in_order(db: sqlite3.Connection, user_id: str, refs: Sequence[str] | None) 
         )
     )
     chosen = set(parents) if refs is None else {find_session(db, user_id, ref).session_key for ref in refs}
-    ordered: dict[int, None] = {}
-    for one in parents:
-        line: list[int] = []
-        key: int | None = one if one in chosen else None
-        while key is not None and key not in ordered:
-            line.append(key)
-            key = parents[key]
-        ordered.update(dict.fromkeys(reversed(line)))
-    return list(ordered)
+    return in_order(parents, chosen)
 
 
 def _head(db: sqlite3.Connection, row: SessionRow) -> ArchivedSession:
     parent = None if row.parent_key is None else session_by_key(db, row.parent_key)
     (summaries,) = db.execute("SELECT count(*) FROM summaries WHERE session_key = ?", (row.session_key,)).fetchone()
-    return ArchivedSession(
-        session_id=unpack_id(row.session_id),
-        number=row.number,
-        title=row.title,
-        opening=row.opening,
-        project=row.project,
-        source=row.source,
-        agent=row.agent,
-        state=load(row.state) or None,
-        metadata=load(row.metadata) or None,
-        metrics=load(row.metrics) or None,
-        archived=bool(row.archived),
-        forked_from=None if parent is None else unpack_id(parent.session_id),
-        fork_seq=row.fork_seq,
-        runs=row.runs,
-        messages=row.messages,
-        tool_calls=row.tool_calls,
-        summaries=summaries,
-        last_seq=row.last_seq,
-        last_run_index=row.last_run_index,
-        created_at=from_ms(row.created_at),
-        updated_at=from_ms(row.updated_at),
-        last_activity_at=from_ms(row.last_activity_at),
-    )
+    forked_from = None if parent is None else unpack_id(parent.session_id)
+    return head_of(row, forked_from=forked_from, summaries=summaries)
 
 
-def _runs(db: sqlite3.Connection, session_key: int) -> Iterator[ArchivedRun]:
-    for key, run_id, run_index, parent, status, agent, model, metrics, metadata, *rest in db.execute(
-        "SELECT run_key, run_id, run_index, parent_run_id, status, agent, model, metrics, metadata, first_seq, "
-        "last_seq, started_at, ended_at, created_at, "
-        "(SELECT s.source FROM sessions AS s WHERE s.session_key = runs.session_key), source, imported "
-        "FROM runs WHERE session_key = ? ORDER BY run_index",
-        (session_key,),
+def _runs(db: sqlite3.Connection, session: SessionRow) -> Iterator[ArchivedRun]:
+    for row in db.execute(
+        f"SELECT {RUN_COLUMNS} FROM runs WHERE session_key = ? ORDER BY run_index", (session.session_key,)
     ):
-        first_seq, last_seq, started_at, ended_at, created_at, own, source, imported = rest
         dropped = db.execute(
-            "SELECT position, seq FROM digests WHERE run_key = ? AND stored = 0 ORDER BY position", (key,)
+            "SELECT position, seq FROM digests WHERE run_key = ? AND stored = 0 ORDER BY position", (row[0],)
         ).fetchall()
-        yield ArchivedRun(
-            run_id=unpack_id(run_id),
-            run_index=run_index,
-            parent_run_id=None if parent is None else unpack_id(parent),
-            status=status,
-            agent=agent,
-            model=model,
-            metrics=load(metrics),
-            metadata=load(metadata),
-            first_seq=first_seq,
-            last_seq=last_seq,
-            dropped=tuple(dropped),
-            source=source or None,
-            imported=None if bool(imported) == (own not in RECORDERS) else bool(imported),
-            tellings=tuple(_tellings(db, key)),
-            started_at=maybe_from_ms(started_at),
-            ended_at=maybe_from_ms(ended_at),
-            created_at=from_ms(created_at),
-        )
-
-
-def _tellings(db: sqlite3.Connection, run_key: int) -> Iterator[ArchivedTelling]:
-    for run_id, source, imported, metrics, upto in db.execute(
-        "SELECT run_id, source, imported, metrics, upto FROM tellings WHERE run_key = ? "
-        "ORDER BY imported, source, run_id",
-        (run_key,),
-    ):
-        yield ArchivedTelling(
-            run_id=unpack_id(run_id), source=source, imported=bool(imported), metrics=load(metrics), upto=upto
-        )
+        told = db.execute(f"SELECT {TELLING_COLUMNS} FROM tellings WHERE run_key = ?", (row[0],)).fetchall()
+        yield run_of(row, session.source, dropped, tellings_of(told))
 
 
 def _talk(db: sqlite3.Connection, session_key: int, shown: set[int]) -> Iterator[ArchivedRow]:
@@ -186,10 +137,12 @@ def _talk(db: sqlite3.Connection, session_key: int, shown: set[int]) -> Iterator
         first_call, calls = _calls(db, key, created_at)
         if first_call is not None:
             yield from loose.before(first_call)
+        position, digest = positions.of(seq)
         yield ArchivedMessage(
             seq=seq,
             run_index=run_index,
-            position=positions.of(seq),
+            position=position,
+            digest=digest,
             role=role,
             from_history=bool(from_history),
             text=text,
@@ -217,18 +170,7 @@ def _calls(db: sqlite3.Connection, message_key: int, created_at: int) -> tuple[i
         f"SELECT {_CALL_COLUMNS} FROM tool_calls AS c WHERE c.message_key = ? ORDER BY c.ordinal",
         (message_key,),
     ).fetchall()
-    calls = tuple(
-        ArchivedCall(
-            tool_call_id=tool_call_id,
-            tool_name=tool_name,
-            arguments=arguments,
-            status=status,
-            duration_ms=duration_ms,
-            result_seq=result_seq,
-            called_at=None if called_at == created_at else from_ms(called_at),
-        )
-        for _, _, tool_call_id, tool_name, arguments, status, duration_ms, called_at, result_seq in found
-    )
+    calls = tuple(call_of(row[2:], created_at) for row in found)
     return min((call[0] for call in found), default=None), calls
 
 
@@ -245,38 +187,25 @@ class _Loose:
 
     def before(self, call_key: int) -> Iterator[ArchivedCall]:
         while self._next is not None and self._next[0] < call_key:
-            (
-                _, ordinal, tool_call_id, tool_name, arguments, status, duration_ms, called_at, result_seq, run_index,
-            ) = self._next  # fmt: skip
-            yield ArchivedCall(
-                run_index=run_index,
-                ordinal=ordinal,
-                tool_call_id=tool_call_id,
-                tool_name=tool_name,
-                arguments=arguments,
-                status=status,
-                duration_ms=duration_ms,
-                result_seq=result_seq,
-                called_at=from_ms(called_at),
-            )
+            yield call_of(self._next[2:-1], run_index=self._next[-1], ordinal=self._next[1])
             self._next = self._rows.fetchone()
 
 
 class _Positions:
-    """At which place of its run each message was received, looked up by rising seq."""
+    """At which place of its run each message was received, and its digest, looked up by rising seq."""
 
     def __init__(self, db: sqlite3.Connection, session_key: int) -> None:
         self._rows = db.execute(
-            "SELECT d.seq, d.position FROM runs AS r JOIN digests AS d ON d.run_key = r.run_key "
+            "SELECT d.seq, d.position, d.digest FROM runs AS r JOIN digests AS d ON d.run_key = r.run_key "
             "WHERE r.session_key = ? AND d.stored = 1 ORDER BY d.seq",
             (session_key,),
         )
         self._next = self._rows.fetchone()
 
-    def of(self, seq: int) -> int | None:
+    def of(self, seq: int) -> tuple[int | None, bytes]:
         while self._next is not None and self._next[0] < seq:
             self._next = self._rows.fetchone()
-        return int(self._next[1]) if self._next is not None and self._next[0] == seq else None
+        return self._next[1:] if self._next is not None and self._next[0] == seq else (None, b"")
 
 
 def _medium(db: sqlite3.Connection, media_key: int) -> ArchivedMedia:
@@ -287,18 +216,7 @@ def _medium(db: sqlite3.Connection, media_key: int) -> ArchivedMedia:
 
 
 def _summaries(db: sqlite3.Connection, session_key: int) -> Iterator[ArchivedSummary]:
-    for version, summary, topics, made_by, first_seq, last_seq, digest, created_at in db.execute(
-        "SELECT version, summary, topics, made_by, first_seq, last_seq, digest, created_at FROM summaries "
-        "WHERE session_key = ? ORDER BY version",
-        (session_key,),
+    for row in db.execute(
+        f"SELECT {SUMMARY_COLUMNS} FROM summaries WHERE session_key = ? ORDER BY version", (session_key,)
     ):
-        yield ArchivedSummary(
-            version=version,
-            summary=summary,
-            topics=tuple(load(topics)),
-            made_by=made_by,
-            first_seq=first_seq,
-            last_seq=last_seq,
-            digest=digest.hex(),
-            created_at=from_ms(created_at),
-        )
+        yield summary_of(row)

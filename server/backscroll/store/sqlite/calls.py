@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ...errors import MessageNotFound
@@ -11,22 +12,11 @@ from .. import (
     CallsFound,
     CallWindow,
 )
-from .messages import arguments_of
-from .rows import (
-    NEWEST,
-    SessionRow,
-    find_session,
-    find_user,
-    from_ms,
-    lineage,
-    unpack_id,
-)
+from ..message_rows import call_columns, call_of
+from ..rows import NEWEST, SessionRow
+from .rows import find_session, find_user, lineage
 
-_COLUMNS = (
-    "c.call_key, c.called_at, s.number, c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), "
-    "length(c.arguments), substr(f.text, 1, :chars), length(f.text), {status}, c.duration_ms, r.run_id, r.agent, "
-    "coalesce(m.seq, f.seq)"
-).format
+_columns = partial(call_columns, chars=":chars")
 _TABLES = (
     "tool_calls AS c JOIN sessions AS s ON s.session_key = c.session_key JOIN runs AS r ON r.run_key = c.run_key "
     "LEFT JOIN messages AS m ON m.message_key = c.message_key "
@@ -44,30 +34,6 @@ class Filters(NamedTuple):
     values: dict[str, Any]
     visible: str = ""
     status: str = "c.status"
-
-
-def _call(row: Sequence[Any]) -> ToolCall:
-    (
-        _, called_at, number, call_id, name, arguments, chars, result, result_chars, status, duration_ms, run_id, agent,
-        seq,
-    ) = row  # fmt: skip
-    return ToolCall(
-        tool_call_id=call_id,
-        tool_name=name,
-        arguments=arguments_of(arguments),
-        result=result,
-        status=status,
-        session=f"#{number}",
-        ref=None if seq is None else f"#{number}.{seq}",
-        seq=seq,
-        run_id=unpack_id(run_id),
-        agent=agent,
-        created_at=from_ms(called_at),
-        duration_ms=duration_ms,
-        arguments_text=arguments or "",
-        arguments_chars=chars or 0,
-        result_chars=result_chars or 0,
-    )
 
 
 def filters(
@@ -123,12 +89,12 @@ def tool_calls(db: sqlite3.Connection, user_id: str, window: CallWindow) -> Call
         where.append("(c.called_at, c.call_key) < (:after_at, :after_key)")
         values["after_at"], values["after_key"] = window.after
     rows = db.execute(
-        f"SELECT {_COLUMNS(status=told.status)} FROM {tables} WHERE {' AND '.join(where)} {_NEWEST_FIRST} LIMIT :limit",
+        f"SELECT {_columns(status=told.status)} FROM {tables} WHERE {' AND '.join(where)} {_NEWEST_FIRST} LIMIT :limit",
         values,
     ).fetchall()
     return CallsFound(
         None if session is None else session.value(),
-        tuple(map(_call, rows)),
+        tuple(map(call_of, rows)),
         tuple((row[1], row[0]) for row in rows),
         total,
         as_of,
@@ -143,11 +109,11 @@ def calls_by_key(
 ) -> dict[int, ToolCall]:
     """Calls of the user as a fork may see them, by their keys; texts are cut to `max_chars`."""
     rows = db.execute(
-        f"SELECT {_COLUMNS(status=told.status)} FROM json_each(:keys) AS k "
+        f"SELECT {_columns(status=told.status)} FROM json_each(:keys) AS k "
         f"CROSS JOIN {_TABLES(visible=told.visible)} WHERE c.call_key = k.value AND c.user_key = :user",
         {"keys": json.dumps(call_keys), "user": told.values["user"], "chars": max_chars},
     )
-    return {row[0]: _call(row) for row in rows}
+    return {row[0]: call_of(row) for row in rows}
 
 
 def call_text(
@@ -155,11 +121,11 @@ def call_text(
 ) -> tuple[ToolCall, str, int]:
     column = {"arguments": "c.arguments", "result": "f.text"}[field]
     row = db.execute(
-        f"SELECT {_COLUMNS(status='c.status')}, substr({column}, :offset + 1, :max), length({column}) "
+        f"SELECT {_columns(status='c.status')}, substr({column}, :offset + 1, :max), length({column}) "
         f"FROM {_TABLES(visible='')} "
         "WHERE c.user_key = :user AND c.call_key = :call",
         {"user": find_user(db, user_id), "call": call_key, "offset": offset, "max": max_chars, "chars": 0},
     ).fetchone()
     if row is None:
         raise MessageNotFound("of this cursor")
-    return _call(row[:-2]), row[-2] or "", row[-1] or 0
+    return call_of(row[:-2]), row[-2] or "", row[-1] or 0

@@ -10,18 +10,8 @@ from ...ids import uuid7
 from ...merge import merge_patch
 from ...models import Session, Summary
 from .. import Forked
-from .rows import (
-    SUMMARY_COLUMNS,
-    SessionRow,
-    dump,
-    find_session,
-    lineage,
-    load,
-    look_up_session,
-    pack_id,
-    session_by_key,
-    summary_of,
-)
+from ..rows import SUMMARY_COLUMNS, SessionRow, dump, load, pack_id, summary_of
+from .rows import find_session, lineage, look_up_session, session_by_key
 from .writing import next_number
 
 

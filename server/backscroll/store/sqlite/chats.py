@@ -11,16 +11,9 @@ from .. import (
     ChatWindow,
     ContextSlice,
 )
+from ..rows import NEWEST, RUN_COLUMNS, SessionRow, Stretch, run_of
 from .messages import MESSAGE_COLUMNS, message_of
-from .rows import (
-    NEWEST,
-    RUN_COLUMNS,
-    SessionRow,
-    Stretch,
-    find_session,
-    lineage,
-    run_of,
-)
+from .rows import find_session, lineage
 from .sessions import latest_summary
 
 _COUNTED = ", ".join(f"'{status}'" for status in COUNTED_STATUSES)

@@ -8,15 +8,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from ...errors import RecordingPaused
 from ...pausing import Pause, is_paused, write_marker
 from ..choices import Buried, Chosen, Hidden, LeftOut, Length, Wanted
+from ..lock import TURN_S
+from ..rows import SessionRow, maybe_from_ms
 from . import choosing
 from .database import Database
 from .deleting import Burial, bury_key
 from .emptying import Emptier
 from .keeping import HOLD_SECONDS, IndexKeeper
-from .lock import TURN_S
 from .purging import rare_words
 from .recording import ensure_user
-from .rows import SessionRow, find_user, maybe_from_ms
+from .rows import find_user
 
 WORDS_AT_MOST = 64
 WORDS_OF_SESSIONS = 16

@@ -2,11 +2,11 @@
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
 
 from ..choices import Chosen, Wanted
-from .deleting import names_of
-from .rows import find_user, unpack_id
+from ..choosing import Named, Started, children_of, forks_first, taken_from
+from ..rows import unpack_id
+from .rows import find_user
 
 BYTES_PER_TEXT = 1.45
 BYTES_PER_MESSAGE = 400
@@ -20,25 +20,17 @@ def choose(db: sqlite3.Connection, user_id: str, wanted: Wanted, *, with_sizes: 
     user_key = find_user(db, user_id)
     if user_key is None:
         return []
-    by_age = _matching(db, user_key, wanted)
-    children = _sub_agents(db, user_key)
     forks = _forks(db, user_key)
-    sizes: dict[int, int] = {}
-    taken: dict[int, None] = {}
-    room = wanted.over_bytes
-    for key in by_age:
-        if room is not None and room <= 0:
-            break
-        for one in _below(key, children):
-            if one in taken:
-                continue
-            taken[one] = None
-            if with_sizes or room is not None:
-                sizes[one] = size_of(db, one)
-                room = None if room is None else room - sizes[one]
+    measured = with_sizes or wanted.over_bytes is not None
+    taken = taken_from(
+        _matching(db, user_key, wanted),
+        _sub_agents(db, user_key),
+        wanted.over_bytes,
+        (lambda key: size_of(db, key)) if measured else None,
+    )
     return [
-        _chosen(db, key, sizes.get(key, 0), [fork for fork in forks.get(key, ()) if fork not in taken])
-        for key in _forks_first(taken, forks)
+        _chosen(db, key, taken[key], [fork for fork in forks.get(key, ()) if fork not in taken])
+        for key in forks_first(taken, forks)
     ]
 
 
@@ -67,15 +59,9 @@ def _sub_agents(db: sqlite3.Connection, user_key: int) -> dict[int, list[int]]:
     if not started:
         return {}
     mine = db.execute("SELECT session_key, session_id, source FROM sessions WHERE user_key = ?", (user_key,))
-    keys: dict[tuple[str, str | None], list[int]] = {}
-    for key, session_id, source in mine:
-        for name in names_of(source, unpack_id(session_id)):
-            keys.setdefault(name, []).append(key)
-    children: dict[int, list[int]] = {}
-    for key, source, parent in started:
-        for above in (*keys.get((parent, None), ()), *keys.get((parent, source), ())):
-            children.setdefault(above, []).append(key)
-    return children
+    return children_of(
+        [Started(*row) for row in started], (Named(key, unpack_id(name), source) for key, name, source in mine)
+    )
 
 
 def _forks(db: sqlite3.Connection, user_key: int) -> dict[int, list[int]]:
@@ -85,30 +71,6 @@ def _forks(db: sqlite3.Connection, user_key: int) -> dict[int, list[int]]:
     ):
         found.setdefault(parent, []).append(key)
     return found
-
-
-def _below(key: int, children: dict[int, list[int]]) -> Iterable[int]:
-    """The session and all that were started from it."""
-    found: dict[int, None] = {}
-    waiting = [key]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found[one] = None
-            waiting += children.get(one, ())
-    return found
-
-
-def _forks_first(keys: Collection[int], forks: dict[int, list[int]]) -> list[int]:
-    ordered: dict[int, None] = {}
-    for key in keys:
-        line, waiting = [], [key]
-        while waiting:
-            one = waiting.pop()
-            line.append(one)
-            waiting += [fork for fork in forks.get(one, ()) if fork in keys and fork not in ordered]
-        ordered.update(dict.fromkeys(one for one in reversed(line) if one not in ordered))
-    return list(ordered)
 
 
 def _chosen(db: sqlite3.Connection, key: int, size_bytes: int, forks: list[int]) -> Chosen:

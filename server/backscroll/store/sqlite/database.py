@@ -20,10 +20,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import aiosqlite
 
 from ...errors import StoreBusy, StoreUnusable
+from ..lock import FileLock
 from . import index
+from .at_once import AtOnce
 from .enduring import to_its_end
 from .errors import commit_errors, sqlite_errors
-from .lock import FileLock
 from .upkeep import CHECKPOINT_WHEN_IDLE_BYTES, Upkeep
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class Database:
         self._lock = FileLock(path.with_name(f"{path.name}.lock"))
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._at_once = AtOnce(path)
         self.upkeep = Upkeep(path, self._lock, self._on_writer)
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> None:
@@ -75,6 +77,7 @@ class Database:
         self._writer = await self._connect()
         await self._run(self._writer, lambda db: self._prepare(db, prepare))
         self._reader = await self._connect()
+        self._at_once.allow()
 
     async def close(self) -> None:
         """Finish what is under way, then close. Closing the last connection checkpoints, hence the lock."""
@@ -82,6 +85,7 @@ class Database:
 
     async def _close(self) -> None:
         await self.upkeep.stop()
+        self._at_once.close()
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
         if reader is not None:
@@ -94,6 +98,14 @@ class Database:
         """Run `work` in one read transaction: all its statements see one point in time."""
         with sqlite_errors(self.path):
             return await self._run(self._opened(self._reader), lambda db: _in_snapshot(db, work))
+
+    async def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, one statement that finds a row by its key, without leaving this thread where that can be.
+
+        What any process has committed it sees, as every read does.
+        """
+        found = self._at_once.read(work)
+        return await self.read(work) if found is None else found[0]
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Reading]:

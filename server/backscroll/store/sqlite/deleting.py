@@ -15,8 +15,10 @@ from typing import Any
 from ...errors import Conflict
 from ...merge import sum_metrics
 from ...models import Session
+from ..choosing import names_of
+from ..rows import SessionRow, dump, load, unpack_id
 from . import index
-from .rows import SessionRow, dump, find_session, load, session_by_key, unpack_id
+from .rows import find_session, session_by_key
 from .writing import ways_of
 
 NOBODY = "\0deleted"
@@ -97,14 +99,6 @@ def sub_agents(db: sqlite3.Connection, session: SessionRow) -> list[SessionRow]:
         seen.update(parent.session_key for parent in parents)
         found = [*parents, *found]
     return found
-
-
-def names_of(source: str, session_id: str) -> list[tuple[str, str | None]]:
-    """What sub-agents may call a session that started them, and which source they must be of, if any one: where it
-    is kept beside another source's session, its host calls it by less."""
-    beside = f"{source}:"
-    own = session_id.removeprefix(beside) if session_id.startswith(beside) else None
-    return [(session_id, None), *([(own, source)] if own else [])]
 
 
 def _bury(db: sqlite3.Connection, session: SessionRow, burial: Burial) -> None:

@@ -16,13 +16,13 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from ...errors import StoreBusy, StoreError
+from ..lock import TURN_S, FileLock
 from . import index
 from .database import Database
 from .deleting import NOBODY
 from .errors import sqlite_errors
 from .index import Indexed
 from .keeping import GRACE_SECONDS, LOOK_SECONDS, IndexKeeper, Pace
-from .lock import TURN_S, FileLock
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,12 @@ from typing import Any
 from ...models import NewMessage, NewRun, NewToolCall
 from ..facts import Capture, Fact, Heard, StoredRun
 from ..meeting import graves_of
+from ..rows import SessionRow, dump, from_ms, load, maybe_from_ms, pack_id, to_ms, unpack_id
 from .database import Database
 from .hooked import take_back
 from .keeping import IndexKeeper
 from .recording import ensure_user
-from .rows import SessionRow, dump, find_user, from_ms, load, look_up_session, maybe_from_ms, pack_id, to_ms, unpack_id
+from .rows import find_user, look_up_session
 
 MAX_TRIES = 10
 """In vain: after that a fact is looked at again only when its session is imported."""

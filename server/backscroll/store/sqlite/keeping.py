@@ -14,10 +14,10 @@ from functools import partial
 from typing import TypeVar
 
 from ...errors import IndexDamaged, StoreBusy, StoreError
+from ..lock import TURN_S, FileLock
 from . import index, rebuilding
 from .database import Database
 from .errors import sqlite_errors
-from .lock import TURN_S, FileLock
 
 T = TypeVar("T")
 Told = Callable[[int, int], None]

@@ -2,20 +2,16 @@
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
-from ...errors import StoreBusy
+from ..leasing import FileLease, lease_name
 from ..ledger import ImportMark, LastSync
+from ..rows import dump, from_ms, load, to_ms
 from ..values import ImportState
 from .database import Database
-from .errors import sqlite_errors
-from .lock import FileLock
 from .recording import ensure_user
-from .rows import dump, find_user, from_ms, load, to_ms
+from .rows import find_user
 
 _AT_ONCE = 500
 """Paths of one statement: SQLite bounds the values that it binds."""
@@ -85,37 +81,9 @@ class SqliteLedger:
         )
         return None if row is None else LastSync(from_ms(row[0]), row[1])
 
-    def lease(self, user_id: str, purpose: str) -> "SqliteLease":
-        # A name of fixed length without the user's, which may hold what no file name can.
-        name = blake2b(user_id.encode(), digest_size=6).hexdigest()
+    def lease(self, user_id: str, purpose: str) -> FileLease:
         path = self._database.path
-        return SqliteLease(path.with_name(f"{path.name}.{purpose}-{name}.lock"))
-
-
-class SqliteLease:
-    """A Lease on a file, which the kernel takes from a process that dies."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = FileLock(path)
-        self._held: ExitStack | None = None
-
-    async def take(self) -> bool:
-        if self._held is not None:
-            return False
-        stack = ExitStack()
-        try:
-            with sqlite_errors(self._path):
-                stack.enter_context(self._lock.held(0.0))
-        except StoreBusy:
-            return False
-        self._held = stack
-        return True
-
-    async def release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.close()
+        return FileLease(path.with_name(f"{path.name}.{lease_name(user_id, purpose)}"))
 
 
 def _state(db: sqlite3.Connection, user_id: str, where: str, value: str) -> ImportState | None:

@@ -1,6 +1,5 @@
 """Messages as values, one, some or all of a session, with the calls and media that hang on them."""
 
-import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,25 +7,12 @@ from typing import Any, NamedTuple
 
 from ...errors import MediaNotFound, MessageNotFound
 from ...models import Media, Message, StoredMedia, ToolCall
-from ...text import clean_json
-from .rows import (
-    NEWEST,
-    WHOLE,
-    Stretch,
-    find_session,
-    find_user,
-    from_ms,
-    lineage,
-    load,
-    media_of_row,
-    unpack_id,
-)
+from ..message_rows import listed_call, message_columns
+from ..message_rows import message_of as told
+from ..rows import NEWEST, WHOLE, Stretch, media_of_row
+from .rows import find_session, find_user, lineage
 
-MESSAGE_COLUMNS = (
-    "m.message_key, m.seq, r.run_id, m.role, substr(m.text, 1, :chars), m.reasoning, m.tool_call_id, m.tool_name, "
-    "m.is_error, r.agent, m.created_at, m.from_history, m.payload, length(m.text)"
-)
-
+MESSAGE_COLUMNS = message_columns(chars=":chars", length="length(m.text)")
 
 MANY = 8
 """More messages than this are better served by looking up all calls and media of their session at once."""
@@ -48,34 +34,11 @@ def message_of(
     hanging: Hanging | None = None,
 ) -> Message:
     """A row of MESSAGE_COLUMNS as a value. Its calls and media are looked up, unless they are handed in."""
-    (
-        key, seq, run_id, role, text, reasoning, tool_call_id, tool_name, is_error, agent, created_at, from_history,
-        payload, text_chars,
-    ) = row  # fmt: skip
-    if hanging is None:
-        calls = tuple(_calls_of_message(db, key, max_chars, high)) if role == "assistant" else ()
-        media = _media_of(db, key)
-    else:
-        calls, media = hanging.calls.get(key, ()), hanging.media.get(key, ())
-    return Message(
-        ref=f"#{number}.{seq}",
-        session=f"#{number}",
-        seq=seq,
-        run_id=unpack_id(run_id),
-        role=role,
-        text=text,
-        reasoning=reasoning,
-        media=media,
-        tool_calls=calls,
-        tool_call_id=tool_call_id,
-        tool_name=tool_name,
-        is_error=bool(is_error),
-        agent=agent,
-        created_at=from_ms(created_at),
-        from_history=bool(from_history),
-        payload=load(payload),
-        text_chars=text_chars,
-    )
+    key, role = row[0], row[3]
+    if hanging is not None:
+        return told(row, number, hanging.calls.get(key, ()), hanging.media.get(key, ()))
+    calls = tuple(_calls_of_message(db, key, max_chars, high)) if role == "assistant" else ()
+    return told(row, number, calls, _media_of(db, key))
 
 
 def _media_of(db: sqlite3.Connection, message_key: int) -> tuple[Media, ...]:
@@ -87,37 +50,11 @@ def _media_of(db: sqlite3.Connection, message_key: int) -> tuple[Media, ...]:
     return tuple(media_of_row(*row) for row in rows)
 
 
-def arguments_of(text: str | None) -> dict[str, Any] | str | None:
-    """An object where the text is a JSON object, else the text itself."""
-    if text is not None and text.lstrip().startswith("{"):
-        try:
-            parsed = json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        # Escapes may spell what no wire can carry, and parsers along the way give up on deep nesting.
-        if isinstance(parsed, dict) and clean_json(parsed) == parsed:
-            return parsed
-    return text
-
-
 _CALL = (
     "c.tool_call_id, c.tool_name, substr(c.arguments, 1, :chars), length(c.arguments), "
     "CASE WHEN f.seq > :high THEN 'pending' ELSE c.status END, c.duration_ms"
 )
 """A call as its message lists it. One whose result came after the cut of a fork is pending there."""
-
-
-def _call_of(row: Sequence[Any]) -> ToolCall:
-    call_id, name, arguments, chars, status, duration_ms = row
-    return ToolCall(
-        tool_call_id=call_id,
-        tool_name=name,
-        arguments=arguments_of(arguments),
-        status=status,
-        duration_ms=duration_ms,
-        arguments_text=arguments or "",
-        arguments_chars=chars or 0,
-    )
 
 
 def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int, high: int) -> Iterator[ToolCall]:
@@ -126,7 +63,7 @@ def _calls_of_message(db: sqlite3.Connection, message_key: int, max_chars: int, 
         "WHERE c.message_key = :key ORDER BY c.ordinal",
         {"key": message_key, "chars": max_chars, "high": high},
     )
-    return map(_call_of, rows)
+    return map(listed_call, rows)
 
 
 def _hanging_on(db: sqlite3.Connection, stretch: Stretch) -> Hanging:
@@ -137,7 +74,7 @@ def _hanging_on(db: sqlite3.Connection, stretch: Stretch) -> Hanging:
         "WHERE c.session_key = :session AND c.message_key IS NOT NULL ORDER BY c.message_key, c.ordinal",
         {"session": stretch.session_key, "chars": WHOLE, "high": stretch.high},
     ):
-        calls[key].append(_call_of(row))
+        calls[key].append(listed_call(row))
     media: dict[int, list[Media]] = defaultdict(list)
     for key, *row in db.execute(
         "SELECT m.message_key, f.sha256, f.mime_type, f.size_bytes, f.url FROM messages AS m "

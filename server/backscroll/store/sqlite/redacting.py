@@ -6,19 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..redacting import Change, Piece, Place, Table
+from ..recording.taking import opening_of
+from ..redacting import COLUMNS, Change, Piece, Place, Table, piece_of, says
+from ..rows import to_ms
 from . import index
 from .database import Database
-from .inserting import opening_of
 from .keeping import IndexKeeper
-from .rows import find_user, to_ms
+from .rows import find_user
 
 
 class _Source(NamedTuple):
-    """Where a table's texts are: `place` names a row, `rows` joins it to its session, `user` binds it to its owner."""
+    """Where a table's texts are: `rows` joins it to its session, `user` binds it to its owner."""
 
-    place: tuple[str, ...]
-    texts: tuple[str, ...]
     rows: str
     user: str = "t.user_key"
     session: str = "(SELECT s.number FROM sessions AS s WHERE s.session_key = t.session_key)"
@@ -26,22 +25,14 @@ class _Source(NamedTuple):
 
 _OF_SESSION = "CROSS JOIN sessions AS o ON o.session_key = t.session_key"
 _SOURCES: Mapping[Table, _Source] = {
-    "messages": _Source(
-        ("message_key",), ("text", "reasoning", "tool_name", "payload"), f"messages AS t {_OF_SESSION}", "o.user_key"
-    ),
-    "tool_calls": _Source(("call_key",), ("tool_name", "arguments"), "tool_calls AS t"),
-    "summaries": _Source(
-        ("session_key", "version"), ("summary", "topics"), f"summaries AS t {_OF_SESSION}", "o.user_key"
-    ),
-    "runs": _Source(("run_key",), ("metadata", "metrics"), "runs AS t"),
-    "sessions": _Source(
-        ("session_key",), ("title", "opening", "project", "state", "metadata", "metrics", "summary_error"),
-        "sessions AS t", session="t.number",
-    ),
-    "media": _Source(("media_key",), ("url",), "media AS t", session="NULL"),
-    # What hooks told and no run tells yet.
-    "facts": _Source(("fact_key",), ("text", "arguments", "tool_name", "project"), "facts AS t", session="NULL"),
-}  # fmt: skip
+    "messages": _Source(f"messages AS t {_OF_SESSION}", "o.user_key"),
+    "tool_calls": _Source("tool_calls AS t"),
+    "summaries": _Source(f"summaries AS t {_OF_SESSION}", "o.user_key"),
+    "runs": _Source("runs AS t"),
+    "sessions": _Source("sessions AS t", session="t.number"),
+    "media": _Source("media AS t", session="NULL"),
+    "facts": _Source("facts AS t", session="NULL"),
+}
 
 
 class SqliteSecrets:
@@ -89,38 +80,25 @@ def note(db: sqlite3.Connection, user_key: int, kinds: Mapping[str, int], now: i
 def _pieces(
     db: sqlite3.Connection, user_id: str, table: Table, after: Place, limit: int, max_chars: int
 ) -> list[Piece]:
-    source = _SOURCES[table]
-    place = ", ".join(f"t.{column}" for column in source.place)
-    values = ", ".join("?" * len(source.place))
-    columns = ", ".join(f"t.{column}" for column in source.texts)
+    source, named = _SOURCES[table], COLUMNS[table]
+    place = ", ".join(f"t.{column}" for column in named.place)
+    values = ", ".join("?" * len(named.place))
+    columns = ", ".join(f"t.{column}" for column in named.texts)
     cursor = db.execute(
         f"SELECT {place}, {source.session}, {columns} FROM {source.rows} "
         f"WHERE {source.user} = ? AND ({place}) > ({values}) ORDER BY {place} LIMIT ?",
-        (find_user(db, user_id), *(after or (0,) * len(source.place)), limit),
+        (find_user(db, user_id), *(after or (0,) * len(named.place)), limit),
     )
     found: list[Piece] = []
     chars = 0
     for row in cursor:
-        piece = _piece(table, row)
+        piece = piece_of(table, row)
         found.append(piece)
         chars += sum(map(len, piece.texts.values()))
         if chars >= max_chars:
             break
     cursor.close()
     return found
-
-
-def _piece(table: Table, row: Sequence[int | str | None]) -> Piece:
-    source = _SOURCES[table]
-    length = len(source.place)
-    texts = {name: text for name, text in zip(source.texts, row[length + 1 :], strict=True) if isinstance(text, str)}
-    session = row[length]
-    return Piece(
-        table,
-        tuple(key for key in row[:length] if isinstance(key, int)),
-        session if isinstance(session, int) else None,
-        texts,
-    )
 
 
 def _replace(db: sqlite3.Connection, user_id: str, changes: Sequence[Change]) -> list[Change]:
@@ -147,18 +125,16 @@ def _replace(db: sqlite3.Connection, user_id: str, changes: Sequence[Change]) ->
 def _stands(db: sqlite3.Connection, user_key: int, piece: Piece) -> bool:
     """Whether the row is the user's and says what was read of it."""
     source = _SOURCES[piece.table]
-    columns = ", ".join(f"t.{column}" for column in source.texts)
+    columns = ", ".join(f"t.{column}" for column in COLUMNS[piece.table].texts)
     row = db.execute(
-        f"SELECT {columns} FROM {source.rows} WHERE {source.user} = ? AND {_at(source, 't.')}",
+        f"SELECT {columns} FROM {source.rows} WHERE {source.user} = ? AND {_at(piece.table, 't.')}",
         (user_key, *piece.place),
     ).fetchone()
-    return row is not None and {
-        name: text for name, text in zip(source.texts, row, strict=True) if text is not None
-    } == dict(piece.texts)
+    return says(piece, row)
 
 
-def _at(source: _Source, prefix: str = "") -> str:
-    return " AND ".join(f"{prefix}{column} = ?" for column in source.place)
+def _at(table: Table, prefix: str = "") -> str:
+    return " AND ".join(f"{prefix}{column} = ?" for column in COLUMNS[table].place)
 
 
 def _indexed(db: sqlite3.Connection, due: Iterable[Change]) -> list[int]:
@@ -191,9 +167,7 @@ def _write(db: sqlite3.Connection, change: Change) -> None:
     texts = {**piece.texts, **change.texts}
     # Each column, changed or not: a vector is made from several, and goes with the one that its trigger names.
     columns = ", ".join(f"{column} = ?" for column in texts)
-    db.execute(
-        f"UPDATE {piece.table} SET {columns} WHERE {_at(_SOURCES[piece.table])}", (*texts.values(), *piece.place)
-    )
+    db.execute(f"UPDATE {piece.table} SET {columns} WHERE {_at(piece.table)}", (*texts.values(), *piece.place))
 
 
 def _follow(db: sqlite3.Connection, user_key: int, change: Change, now: int) -> None:

@@ -4,28 +4,19 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from ...errors import Conflict
 from ..archive import (
     ArchivedRow,
     ArchivedRun,
     ArchivedSession,
     Restored,
 )
+from ..restoring import Told, diverged, holds_all, no_parent, told_of
+from ..rows import SessionRow, dump, load, pack_id, to_ms, unpack_id
 from . import index, meetings
 from .deleting import empty_session
 from .recording import ensure_user
-from .rows import (
-    SessionRow,
-    dump,
-    lineage,
-    load,
-    look_up_session,
-    pack_id,
-    session_by_key,
-    to_ms,
-    unpack_id,
-)
-from .unpacking import Told, Unpacking, told_of
+from .rows import lineage, look_up_session, session_by_key
+from .unpacking import Unpacking
 from .writing import next_number
 
 
@@ -61,7 +52,7 @@ def restore(
     else:
         parent_key = None if parent is None else parent.session_key
         if (here.parent_key, here.fork_seq) != (parent_key, head.fork_seq):
-            raise _diverged(head.session_id)
+            raise diverged(head.session_id)
         key = here.session_key
         intake = Unpacking(db, user_key, key, said=_said(db, here))
         empty_session(db, here)
@@ -70,7 +61,7 @@ def restore(
     for row in rest:
         intake.take(row)
     if intake.said:
-        raise _diverged(head.session_id)
+        raise diverged(head.session_id)
     _finish(db, key, head, here, parent)
     meetings.note_restored(db, key)
     for indexed in index.entries_of_session(db, key):
@@ -103,10 +94,7 @@ def _parent(db: sqlite3.Connection, user_key: int, head: ArchivedSession) -> Ses
         return None
     parent = look_up_session(db, user_key, head.forked_from)
     if parent is None or parent.last_seq < (head.fork_seq or 0):
-        raise Conflict(
-            f"Session {head.session_id!r} is a fork of {head.forked_from!r}, which is not here with the messages that "
-            "both share. Export the two together and import that."
-        )
+        raise no_parent(head)
     return parent
 
 
@@ -133,22 +121,8 @@ def _holds_all(
         unpack_id(run_id)
         for (run_id,) in db.execute("SELECT run_id FROM runs WHERE session_key = ?", (here.session_key,))
     }
-    told = {run.run_id for run in runs}
     (summaries,) = db.execute("SELECT count(*) FROM summaries WHERE session_key = ?", (here.session_key,)).fetchone()
-    newer = to_ms(head.updated_at) > here.updated_at or head.summaries > summaries
-    if told <= known and head.last_seq <= here.last_seq:
-        if told < known or head.last_seq < here.last_seq or not newer:
-            return True
-    elif not (known <= told and head.last_seq >= here.last_seq):
-        raise _diverged(head.session_id)
-    return False
-
-
-def _diverged(session_id: str) -> Conflict:
-    return Conflict(
-        f"Session {session_id!r} is here and went on differently. It was left as it is here; to have the file's, "
-        "import into another database, or delete this one and import with --restore."
-    )
+    return holds_all(here, known, summaries, head, runs)
 
 
 # Writing

@@ -1,13 +1,14 @@
 """Where a search looks: tokens of the index that narrow before ranking, and what only rows tell."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from .. import Search
-from ..indexing import agent_token, project_token, role_token, session_token, source_token, tool_token, user_token
-from .rows import SessionRow, lineage, look_up_session, to_ms
+from ..indexing import session_token, user_token
+from ..rows import SessionRow, to_ms
+from ..scoping import any_of, filter_tokens
+from .rows import lineage, look_up_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def scope_of(db: sqlite3.Connection, user_key: int, wanted: Search, session: Ses
     values: dict[str, Any] = {}
     if session is not None:
         stretches = lineage(db, session)
-        tokens.append(_any_of(session_token(stretch.session_key) for stretch in stretches))
+        tokens.append(any_of(session_token(stretch.session_key) for stretch in stretches))
         inside = " OR ".join(
             f"(m.session_key = {one.session_key} AND m.seq > {one.low} AND m.seq <= {one.high})" for one in stretches
         )
@@ -38,8 +39,8 @@ def scope_of(db: sqlite3.Connection, user_key: int, wanted: Search, session: Ses
         keys = _newest_sessions(db, user_key, wanted.num_history_sessions, wanted.current_session)
         if not keys:
             return None
-        tokens.append(_any_of(map(session_token, keys)))
-    tokens.extend(_filters(wanted))
+        tokens.append(any_of(map(session_token, keys)))
+    tokens.extend(filter_tokens(wanted))
     for name, moment, operator in (("since", wanted.since, ">="), ("until", wanted.until, "<")):
         if moment is not None:
             clauses.append(f"m.created_at {operator} :{name}")
@@ -59,24 +60,7 @@ def _own(db: sqlite3.Connection, user_key: int) -> str:
     """All of the user's, but for what was deleted and is not out of the index yet (deleting.py)."""
     buried = [key for (key,) in db.execute("SELECT session_key FROM graves WHERE user_key = ?", (user_key,))]
     own = user_token(user_key)
-    return f"({own} NOT {_any_of(map(session_token, buried))})" if buried else own
-
-
-def _any_of(tokens: Iterable[str]) -> str:
-    return f"({' OR '.join(tokens)})"
-
-
-def _filters(wanted: Search) -> Iterator[str]:
-    if wanted.role is not None:
-        yield role_token(wanted.role)
-    if wanted.tool_name is not None:
-        yield tool_token(wanted.tool_name)
-    if wanted.agent is not None:
-        yield agent_token(wanted.agent)
-    if wanted.project is not None:
-        yield project_token(wanted.project)
-    if wanted.source is not None:
-        yield source_token(wanted.source)
+    return f"({own} NOT {any_of(map(session_token, buried))})" if buried else own
 
 
 def _newest_sessions(db: sqlite3.Connection, user_key: int, count: int, current: str | None) -> list[int]:

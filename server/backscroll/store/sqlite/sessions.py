@@ -10,20 +10,8 @@ from .. import (
     SessionFilter,
     SessionsFound,
 )
-from .rows import (
-    SESSION_COLUMNS,
-    SUMMARY_COLUMNS,
-    SessionRow,
-    ascii_lower,
-    find_session,
-    find_user,
-    lineage,
-    look_up_session,
-    maybe_from_ms,
-    maybe_ms,
-    pack_id,
-    summary_of,
-)
+from ..rows import SUMMARY_COLUMNS, SessionRow, ascii_lower, maybe_from_ms, maybe_ms, pack_id, summary_of
+from .rows import SESSION_COLUMNS, find_session, find_user, lineage, look_up_session
 
 
 def session(db: sqlite3.Connection, user_id: str, ref: str) -> Session:

@@ -19,7 +19,7 @@ class SqliteTokens:
         await self._database.write(lambda db: _add(db, token))
 
     async def find(self, tag: bytes, token_id: str) -> StoredToken | None:
-        return await self._database.read(
+        return await self._database.look_up(
             lambda db: _one(
                 db.execute(f"SELECT {_COLUMNS} FROM access_tokens WHERE user_tag = ? AND token_id = ?", (tag, token_id))
             )

@@ -3,10 +3,7 @@
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import blake2b
-from typing import NamedTuple
 
-from ...errors import Conflict, InvalidArgument
 from ..archive import (
     ArchivedCall,
     ArchivedMedia,
@@ -16,18 +13,9 @@ from ..archive import (
     ArchivedSession,
     ArchivedSummary,
 )
-from .rows import dump, maybe_dump, maybe_ms, pack_id, to_ms
+from ..restoring import Told, compare, no_media, no_run, no_time, out_of_order, run_elsewhere
+from ..rows import dump, maybe_dump, maybe_ms, pack_id, to_ms
 from .writing import new_key
-
-
-class Told(NamedTuple):
-    role: str
-    chars: int
-    digest: bytes
-
-
-def told_of(role: str, text: str) -> Told:
-    return Told(role, len(text), blake2b(text.encode(), digest_size=16).digest())
 
 
 @dataclass(slots=True)
@@ -45,10 +33,7 @@ class Unpacking:
         if self.db.execute(
             "SELECT 1 FROM runs WHERE user_key = ? AND run_id = ?", (self.user_key, pack_id(run.run_id))
         ).fetchone():
-            raise Conflict(
-                f"Run {run.run_id!r} is here in another session, so this one was left out. "
-                "Delete that session first, or import into another database."
-            )
+            raise run_elsewhere(run.run_id)
         key = new_key(
             self.db.execute(
                 "INSERT INTO runs (user_key, session_key, run_id, run_index, parent_run_id, status, agent, model, "
@@ -90,10 +75,10 @@ class Unpacking:
             case ArchivedSummary():
                 self._take_summary(row)
             case ArchivedRun() | ArchivedSession():
-                raise InvalidArgument("An archive has one head, then its runs, then all else. Export it anew.")
+                raise out_of_order()
 
     def _take_message(self, message: ArchivedMessage) -> None:
-        self._compare(message)
+        compare(self.said, message)
         run_key = self._run_key(message.run_index)
         key = new_key(
             self.db.execute(
@@ -115,24 +100,12 @@ class Unpacking:
                 "SELECT ?, ?, media_key FROM media WHERE user_key = ? AND sha256 = ?",
                 (key, ordinal, self.user_key, bytes.fromhex(media_id)),
             ).rowcount:
-                raise InvalidArgument("An archive must hold the media of its messages before them. Export it anew.")
+                raise no_media()
         for ordinal, call in enumerate(message.tool_calls):
             called_at = call.called_at or message.created_at
             self._take_call(call, key, ordinal, called_at, run_key=run_key, from_history=message.from_history)
         for call_key in self._awaited.pop(message.seq, ()):
             self.db.execute("UPDATE tool_calls SET result_key = ? WHERE call_key = ?", (key, call_key))
-
-    def _compare(self, message: ArchivedMessage) -> None:
-        """What stood here must come again; what an assistant said may have grown."""
-        if (old := self.said.pop(message.seq, None)) is None:
-            return
-        may_grow = message.role == "assistant"
-        told = told_of(message.role, message.text[: old.chars] if may_grow else message.text)
-        if told != old:
-            raise Conflict(
-                f"Message {message.seq} of the file's session is not what is here under the same ids. Nothing was "
-                "changed; import into another database, or delete the one here and import with --restore."
-            )
 
     def _take_call(
         self,
@@ -147,7 +120,7 @@ class Unpacking:
         if run_key is None:
             run_key = self._run_key(call.run_index)
         if called_at is None:
-            raise InvalidArgument("A call without its message must tell when it was made. Export it anew.")
+            raise no_time()
         result = None
         if call.result_seq is not None:
             result = self.db.execute(
@@ -201,5 +174,5 @@ class Unpacking:
 
     def _run_key(self, run_index: int | None) -> int:
         if run_index not in self._runs:
-            raise InvalidArgument(f"An archive must hold run {run_index} before what it said. Export it anew.")
+            raise no_run(run_index)
         return self._runs[run_index]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ...errors import StoreError
+from ..lock import TURN_S, FileLock
 from . import index
-from .lock import TURN_S, FileLock
 
 T = TypeVar("T")
 

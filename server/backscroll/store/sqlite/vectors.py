@@ -3,13 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from ..indexing import call_text
+from ..rows import dump
+from ..vector_texts import SPAN, text_of
 from ..vectors import Counts, Progress, Signs, StoredVector, Unembedded
 from .database import Database
-from .rows import dump, find_user
-
-SPAN = 5_000
-"""So many messages are looked at in one go, where few of them need a vector."""
+from .rows import find_user
 
 
 class SqliteVectors:
@@ -87,22 +85,16 @@ def _unembedded(db: sqlite3.Connection, limit: int, max_chars: int) -> Unembedde
 
 
 def _text(db: sqlite3.Connection, message_key: int, max_chars: int) -> str:
-    """The beginning of a message: who speaks, where that is told, its text, and its calls as the index has them."""
-    (name, text) = db.execute(
-        "SELECT CASE WHEN payload IS NOT NULL THEN json_extract(payload, '$.name') END, substr(text, 1, ?) "
+    (payload, text) = db.execute(
+        "SELECT CASE WHEN instr(payload, '\"name\"') THEN payload END, substr(text, 1, ?) "
         "FROM messages WHERE message_key = ?",
         (max_chars, message_key),
     ).fetchone()
-    parts = [f"{name}: {text}" if name and text else text]
-    if len(text) < max_chars:
-        parts += [
-            call_text(tool_name, arguments)
-            for tool_name, arguments in db.execute(
-                "SELECT tool_name, substr(arguments, 1, ?) FROM tool_calls WHERE message_key = ? ORDER BY ordinal",
-                (max_chars, message_key),
-            )
-        ]
-    return "\n".join(parts)[:max_chars].strip()
+    calls = db.execute(
+        "SELECT tool_name, substr(arguments, 1, ?) FROM tool_calls WHERE message_key = ? ORDER BY ordinal",
+        (max_chars, message_key),
+    )
+    return text_of(payload, text, calls, max_chars)
 
 
 def _save(db: sqlite3.Connection, read: Unembedded, vectors: Sequence[tuple[int, bytes]]) -> bool:

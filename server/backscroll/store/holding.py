@@ -5,7 +5,6 @@ another message. So the index tells which messages to look at, and what the call
 of their own, in memory, made and asked in the same way.
 """
 
-import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,13 +12,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...models import CallStatus
-from ..indexing import Entry, call_text, extra_forms
-from ..shortlist import Match, Scale
-from . import index
-from .calls import Filters
-from .errors import index_errors
-from .matching import Wanted, ask
+from ..models import CallStatus
+from .indexing import TOKENIZER, call_text, extra_forms
+from .matching import Wanted
+from .shortlist import Match, Scale
+from .wishes import Among, CallsOf, Newest, Steps, Wish, one
 
 TIERS = 10
 """By the share of the terms' weight that a call holds: within a tier, newer ones come first."""
@@ -56,28 +53,15 @@ class Postings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What is looked for, and where. `required`: the terms, as bits, that no call may lack."""
+    """What is looked for. `required`: terms, as bits, that no call may lack; `also`: tokens of what calls must be."""
 
-    db: sqlite3.Connection
     asked: Sequence[Wanted]
     postings: Mapping[int, Postings]
     near: Mapping[int, Postings]
     scale: Scale
     required: int
-    scope: Sequence[str]
-    filters: Filters
-    as_of: int
+    also: tuple[str, ...]
     ranked: int = RANKED
-
-    def among(self, terms: str, keys: Iterable[int]) -> set[int]:
-        """Those of the messages that match. Their keys come from calls that the user's filters let in."""
-        with index_errors:
-            rows = self.db.execute(
-                "SELECT rowid FROM search_index WHERE search_index MATCH ? "
-                "AND rowid IN (SELECT value FROM json_each(?)) AND rowid <= ?",
-                (ask((), terms), json.dumps(list(keys)), self.as_of),
-            )
-            return {key for (key,) in rows}
 
     def share(self, terms: int, near: int) -> float:
         return self.scale.own(Match(0, terms, near)) if near else self.scale.share(terms)
@@ -87,14 +71,12 @@ class Looking:
         return round(TIERS * self.share(call.terms, call.near)), call.called_at, call.key
 
 
-def newest(db: sqlite3.Connection, scope: Sequence[str], terms: str, most: int, upto: int) -> Postings:
-    """Up to `most` messages, of those with keys up to `upto`."""
-    with index_errors:
-        rows = db.execute(
-            "SELECT rowid FROM search_index WHERE search_index MATCH ? AND rowid <= ? ORDER BY rowid DESC LIMIT ?",
-            (ask(scope, terms), upto, most + 1),
-        )
-        keys = [key for (key,) in rows]
+def newest(terms: str, most: int, upto: int | None = None, also: tuple[str, ...] = ()) -> Newest:
+    """Wishes for one more than `most`, for `postings` to see whether these are all."""
+    return Newest(terms, most + 1, upto, inside=False, also=also)
+
+
+def postings(keys: Sequence[int], most: int) -> Postings:
     return Postings(keys[:most], len(keys) <= most)
 
 
@@ -124,7 +106,7 @@ class Found:
     partial: bool = False
 
 
-def holding(looking: Looking) -> Found:
+def holding(looking: Looking) -> Steps[Found]:
     """Calls that hold some of the terms, and all that are required: of many, those that hold most."""
     return _Finding(looking).found()
 
@@ -139,7 +121,7 @@ class _Finding:
         self._seen: set[int] = set()
         self._into = Found()
 
-    def found(self) -> Found:
+    def found(self) -> Steps[Found]:
         looking, into = self._looking, self._into
         if looking.required & ~sum(1 << at for at in looking.postings):
             return into
@@ -153,13 +135,12 @@ class _Finding:
         # All calls hold each term that is required: where one was read whole, none is left out.
         is_open = bool(frequent) and not looking.required & into.whole
         into.partial |= is_open
-        self._read_together(frequent)
-        self._rank_calls(self._calls_of_messages())
+        yield from self._read_together(frequent)
+        yield from self._rank_calls((yield from self._calls_of_messages()))
         if is_open:
-            self._read_on(frequent[0])
+            yield from self._read_on(frequent[0])
         first = sorted(into.calls, key=looking.rank, reverse=True)[:_CLOSELY]
-        for at in frequent[:_REFINED]:
-            self._look_into_results(at, first)
+        yield from self._look_into_results(frequent[:_REFINED], first)
         return into
 
     def _frequent(self) -> list[int]:
@@ -173,31 +154,33 @@ class _Finding:
         assert terms is not None
         return terms
 
-    def _read_together(self, frequent: Sequence[int]) -> None:
+    def _read_together(self, frequent: Sequence[int]) -> Steps[None]:
         """The newest messages that hold several of the frequent terms, all of them first, where no rare ones decide."""
         looking, several = self._looking, min(len(frequent), _TOGETHER)
         rare = [postings for postings in looking.postings.values() if postings.whole]
         if sum(len(postings.keys) for postings in rare) >= looking.ranked:
             return
+        groups: list[Sequence[int]] = []
         while several > 1:
-            some = frequent[:several]
-            together = " AND ".join(map(self._exact, some))
-            read = newest(looking.db, looking.scope, together, _LOOKED_UP, looking.as_of)
-            _note(self._terms, sum(1 << at for at in some), read.keys)
+            groups.append(frequent[:several])
             several //= 2
+        told = yield [newest(" AND ".join(map(self._exact, some)), _LOOKED_UP, also=looking.also) for some in groups]
+        for some, keys in zip(groups, told, strict=True):
+            _note(self._terms, sum(1 << at for at in some), keys[:_LOOKED_UP])
 
-    def _read_on(self, at: int) -> None:
+    def _read_on(self, at: int) -> Steps[None]:
         """Older messages with a frequent term, if there are few calls among the newer ones."""
         looking = self._looking
         read = looking.postings[at]
         for most in _OLDER:
             if read.whole or len(self._into.calls) >= ENOUGH:
                 return
-            read = newest(looking.db, looking.scope, self._exact(at), most, read.keys[-1] - 1)
+            wish = newest(self._exact(at), most, read.keys[-1] - 1, looking.also)
+            read = postings((yield from one(wish)), most)
             _note(self._terms, 1 << at, read.keys)
-            self._rank_calls(self._new_calls(read.keys))
+            yield from self._rank_calls((yield from self._new_calls(read.keys)))
 
-    def _calls_of_messages(self) -> list[Call]:
+    def _calls_of_messages(self) -> Steps[list[Call]]:
         """Calls of the messages that were read, best first, until there are enough to rank."""
         looking, terms, near = self._looking, self._terms, self._near
         for key in near:
@@ -215,12 +198,13 @@ class _Finding:
             if len(calls) >= looking.ranked:
                 self._leave_out()
                 break
-            calls += self._new_calls(messages[start : start + _LOOKED_UP])
+            calls += yield from self._new_calls(messages[start : start + _LOOKED_UP])
         return calls
 
-    def _new_calls(self, message_keys: Sequence[int]) -> list[Call]:
+    def _new_calls(self, message_keys: Sequence[int]) -> Steps[list[Call]]:
         """Calls that were not seen yet, with all that the index says of their messages."""
-        calls = [call for call in _calls_of(self._looking, message_keys) if call.key not in self._seen]
+        told: list[Call] = yield from one(CallsOf(tuple(message_keys)))
+        calls = [call for call in told if call.key not in self._seen]
         self._seen.update(call.key for call in calls)
         for call in calls:
             self._believe(call, call.message_key)
@@ -232,7 +216,7 @@ class _Finding:
             call.terms |= self._terms.get(message_key, 0)
             call.near |= self._near.get(message_key, 0)
 
-    def _rank_calls(self, calls: list[Call]) -> None:
+    def _rank_calls(self, calls: list[Call]) -> Steps[None]:
         """Keep those that hold some of the terms themselves, until there are enough."""
         looking, into = self._looking, self._into
         calls.sort(key=looking.rank, reverse=True)
@@ -241,63 +225,35 @@ class _Finding:
                 self._leave_out()
                 return
             some = calls[start : start + _AT_ONCE]
-            self._hold(some)
+            yield from self._hold(some)
             into.calls += [call for call in some if call.terms | call.near and not looking.required & ~call.terms]
 
     def _leave_out(self) -> None:
         self._into.partial, self._into.whole = True, 0
 
-    def _hold(self, calls: Sequence[Call]) -> None:
+    def _hold(self, calls: Sequence[Call]) -> Steps[None]:
         """Give each call the terms that it, or its result, holds, and no others."""
         short = [call for call in calls if call.chars <= OWN_CHARS]
         for call in short:
             call.terms = call.near = 0
             self._believe(call, call.result_key)
         _hold_own(short, self._looking.asked)
-        for at, postings in self._looking.postings.items():
-            if self._looking.required >> at & 1 and not postings.whole:
-                self._look_into_results(at, calls)
+        cut = [at for at, postings in self._looking.postings.items() if not postings.whole]
+        yield from self._look_into_results([at for at in cut if self._looking.required >> at & 1], calls)
 
-    def _look_into_results(self, at: int, calls: Iterable[Call]) -> None:
-        bit = 1 << at
-        lacking = [(call.result_key, call) for call in calls if call.result_key is not None and not call.terms & bit]
-        matching = self._looking.among(self._exact(at), (key for key, _ in lacking))
-        for key, call in lacking:
-            call.terms |= bit if key in matching else 0
+    def _look_into_results(self, terms: Iterable[int], calls: Iterable[Call]) -> Steps[None]:
+        results = [(call.result_key, call) for call in calls if call.result_key is not None]
+        lacking = {at: [(key, call) for key, call in results if not call.terms >> at & 1] for at in terms}
+        wishes: list[Wish] = [Among(self._exact(at), tuple(key for key, _ in some)) for at, some in lacking.items()]
+        told = yield wishes
+        for (at, some), matching in zip(lacking.items(), told, strict=True):
+            for key, call in some:
+                call.terms |= 1 << at if key in matching else 0
 
 
 def _note(into: dict[int, int], bit: int, keys: Iterable[int]) -> None:
     for key in keys:
         into[key] = into.get(key, 0) | bit
-
-
-_CALLS = """
-    SELECT c.call_key, c.called_at, c.message_key, {result_key}, c.tool_name, substr(c.arguments, 1, :own_chars),
-        coalesce(length(c.arguments), 0), {status}
-    FROM (
-        SELECT t.call_key FROM json_each(:keys) AS k CROSS JOIN tool_calls AS t ON t.message_key = k.value
-        UNION
-        SELECT t.call_key FROM json_each(:keys) AS k CROSS JOIN tool_calls AS t ON t.result_key = k.value
-    ) AS k
-    CROSS JOIN tool_calls AS c ON c.call_key = k.call_key
-    LEFT JOIN runs AS r ON r.run_key = c.run_key
-    LEFT JOIN messages AS m ON m.message_key = c.message_key
-    LEFT JOIN messages AS f ON f.message_key = c.result_key{visible}
-    WHERE {where}
-"""
-
-
-def _calls_of(looking: Looking, message_keys: Sequence[int]) -> list[Call]:
-    """The calls that these messages make or answer, within the filters. Joins that no filter asks for cost nothing."""
-    told = looking.filters
-    statement = _CALLS.format(
-        result_key="f.message_key" if told.visible else "c.result_key",
-        status=told.status,
-        visible=told.visible,
-        where=" AND ".join(told.where),
-    )
-    values = {**told.values, "keys": json.dumps(message_keys), "own_chars": OWN_CHARS}
-    return [Call(*row) for row in looking.db.execute(statement, values)]
 
 
 def _hold_own(calls: Sequence[Call], asked: Sequence[Wanted]) -> None:
@@ -307,10 +263,14 @@ def _hold_own(calls: Sequence[Call], asked: Sequence[Wanted]) -> None:
         alike[call_text(call.tool_name, call.arguments)].append(call)
     said = list(alike.values())
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as own:
-        index.create(own)
+        own.execute(
+            f"CREATE VIRTUAL TABLE search_index USING fts5 (text, forms, content = '', tokenize = '{TOKENIZER}')"
+        )
         own.execute("BEGIN")
-        for key, text in enumerate(alike):
-            index.add(own, key, Entry(text, " ".join(extra_forms(text)), ""))
+        own.executemany(
+            "INSERT INTO search_index (rowid, text, forms) VALUES (?, ?, ?)",
+            ((key, text, " ".join(extra_forms(text))) for key, text in enumerate(alike)),
+        )
         for at, one in enumerate(asked):
             for call in _matching(own, one.exact, said):
                 call.terms |= 1 << at
@@ -320,5 +280,5 @@ def _hold_own(calls: Sequence[Call], asked: Sequence[Wanted]) -> None:
 
 def _matching(own: sqlite3.Connection, terms: str | None, said: Sequence[Sequence[Call]]) -> Iterator[Call]:
     if terms is not None:
-        for (key,) in own.execute("SELECT rowid FROM search_index WHERE search_index MATCH ?", (ask((), terms),)):
+        for (key,) in own.execute("SELECT rowid FROM search_index WHERE search_index MATCH ?", (terms,)):
             yield from said[key]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ...errors import StoreBusy
+from ..errors import StoreBusy
 
 if sys.platform == "win32":
     import msvcrt

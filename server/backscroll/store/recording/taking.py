@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .. import PreparedMedia, PreparedMessage, PreparedRun
 from ..arrangement import arranged
 from ..indexing import Scope, entry, speaker_of
-from .rows import dump, to_ms
-from .writing import OpenSession, Rows, Writing
+from ..rows import dump, to_ms
+from .ground import Ground, Indexing, Rows, RunRow
+from .sessions import OpenSession
 
 if TYPE_CHECKING:
     from .hooked import Hooked
@@ -18,26 +19,6 @@ OPENING_CHARS = 120
 
 _MESSAGE_KEY, _STATUS, _RESULT_KEY, _DURATION = 3, 10, 11, 12
 """Places in the row of a call, as Rows has it."""
-
-
-@dataclass(slots=True)
-class RunRow:
-    """The run as the store has it, or as it is about to be made."""
-
-    run_key: int
-    session_key: int
-    run_id: str
-    run_index: int
-    status: str
-    agent: str | None
-    metrics: dict[str, Any]
-    received: int
-    history_count: int
-    history_digest: bytes | None
-    first_seq: int | None
-    last_seq: int | None
-    met: bool = False
-    """Whether it came more than one way, so that its messages may be in another order than a sending's."""
 
 
 @dataclass(slots=True)
@@ -76,7 +57,7 @@ class OpenCall:
 class Intake:
     """One sending of one run, on its way into one session. What it adds waits in `rows`."""
 
-    writing: Writing
+    ground: Ground
     session: OpenSession
     row: RunRow
     run: PreparedRun
@@ -85,7 +66,7 @@ class Intake:
     _open: dict[str, deque[OpenCall]] = field(default_factory=dict)
     _copies: dict[str, deque[OpenCall]] = field(default_factory=dict)
 
-    def take_new(self, new: Sequence[int], there: Mapping[int, int], hooked: "Hooked | None") -> None:
+    async def take_new(self, new: Sequence[int], there: Mapping[int, int], hooked: "Hooked | None") -> None:
         """Take what is new of the sending, and note the digest of each message, stored or not.
 
         `there` are the seqs of those that hooks told already; `hooked` takes what they tell between the others.
@@ -93,9 +74,9 @@ class Intake:
         messages, tally = self.run.messages, self.tally
         stored_seq = {i: (seq, 1) for i, seq in there.items()}
         to_take = [i for i in new if i not in there] if there else new
-        opened = self._open_before([messages[i] for i in to_take])
+        opened = await self._open_before([messages[i] for i in to_take])
         if hooked is not None:
-            self._open_before(hooked.messages)
+            await self._open_before(hooked.messages)
             hooked.before(to_take)
         for i, orphan in arranged(messages, to_take, opened):
             message = messages[i]
@@ -134,7 +115,7 @@ class Intake:
 
     def store(self) -> None:
         """Insert what waits."""
-        self.rows.insert(self.writing.db)
+        self.ground.insert(self.rows)
         self._open.clear()
         self._copies.clear()
 
@@ -170,7 +151,7 @@ class Intake:
         """Whether a call of this id has no result yet."""
         return self._open_call(tool_call_id) is not None
 
-    def _open_before(self, new: Sequence[PreparedMessage]) -> dict[str, int]:
+    async def _open_before(self, new: Sequence[PreparedMessage]) -> dict[str, int]:
         """Pending calls of the session that a result among these may answer.
 
         The oldest first: where ids repeat, results come in the order of their calls.
@@ -181,14 +162,9 @@ class Intake:
         for message in new:
             if message.role == "tool":
                 wanted[message.tool_call_id or ""] = wanted.get(message.tool_call_id or "", 0) + 1
-        for call_id, count in wanted.items():
-            found = self.writing.db.execute(
-                "SELECT tool_name, message_key, call_key FROM tool_calls WHERE session_key = ? AND tool_call_id = ? "
-                "AND status = 'pending' AND from_history = 0 ORDER BY call_key LIMIT ?",
-                (self.session.session_key, call_id, count),
-            ).fetchall()
-            if found:
-                self._open[call_id] = deque(OpenCall(*row) for row in found)
+        if wanted:
+            for call_id, found in (await self.ground.pending(self.session.session_key, wanted)).items():
+                self._open[call_id] = deque(OpenCall(*call) for call in found)
         return {call_id: len(self._open.get(call_id, ())) for call_id in wanted}
 
     def _add_message(self, message: PreparedMessage, *, from_history: bool = False) -> None:
@@ -217,7 +193,7 @@ class Intake:
             return
         calls = [(call.tool_name, call.arguments) for call in message.tool_calls]
         tools = tuple(name for name, _ in calls) if tool_name is None else (tool_name,)
-        self._index(key, message.role, message.text, calls, tools, message.payload, message.forms)
+        self._index(key, at, message.role, message.text, calls, tools, message.payload, message.forms)
         tally.recorded += 1
         tally.newest_at = max(tally.newest_at, at)
         if message.role == "user" and self.session.opening is None and tally.opening is None and message.text.strip():
@@ -235,7 +211,7 @@ class Intake:
         tool_name: str | None = None,
         is_error: bool = False,
     ) -> int:
-        tally, key = self.tally, self.writing.next_message_key()
+        tally, key = self.tally, self.ground.next_message_key()
         tally.seq += 1
         self.rows.messages.append(
             (
@@ -251,6 +227,7 @@ class Intake:
     def _index(
         self,
         key: int,
+        at: int,
         role: str,
         text: str,
         calls: list[tuple[str, str]] | list[tuple[str, None]],
@@ -262,7 +239,8 @@ class Intake:
         scope = Scope(
             session.user_key, session.session_key, session.source, role, session.row.project, self.row.agent, tools
         )
-        self.rows.entries.append((key, entry(text, calls, scope, speaker_of(payload), forms)))
+        made = entry(text, calls, scope, speaker_of(payload), forms)
+        self.rows.entries.append(Indexing(key, session.session_key, self.tally.seq, at, made))
 
     def _note_dropped(self, message: PreparedMessage) -> None:
         """A message that policy drops leaves its calls' names and outcomes, no arguments and no result."""
@@ -285,20 +263,17 @@ class Intake:
             if found.row is not None:
                 found.row[_MESSAGE_KEY], found.row[_MESSAGE_KEY + 1] = key, 0
             else:
-                self.writing.db.execute(
-                    "UPDATE tool_calls SET message_key = ?, ordinal = 0 WHERE call_key = ?", (key, found.call_key)
-                )
-            self._index(key, "assistant", "", [(found.tool_name, None)], (found.tool_name,))
+                self.ground.give_message(found.call_key, key)
+            self._index(key, self.time_of(result), "assistant", "", [(found.tool_name, None)], (found.tool_name,))
 
     def _add_missing_call(self, result: PreparedMessage, *, from_history: bool = False) -> None:
         """A call for a result whose call was never sent."""
-        key = None
+        key, at = None, self.time_of(result)
         name = result.tool_name or "unknown"
         if result.kept:
             key = self._add_call_message(name, result, from_history=from_history)
             if not from_history:
-                self._index(key, "assistant", "", [(name, None)], (name,))
-        at = self.time_of(result)
+                self._index(key, at, "assistant", "", [(name, None)], (name,))
         self._add_call(key, 0, result.tool_call_id, name, None, at, from_history=from_history)
 
     def _add_call_message(self, tool_name: str, result: PreparedMessage, *, from_history: bool = False) -> int:
@@ -337,10 +312,7 @@ class Intake:
         if call.row is not None:
             call.row[_STATUS], call.row[_RESULT_KEY], call.row[_DURATION] = status, result_key, result.duration_ms
         else:
-            self.writing.db.execute(
-                "UPDATE tool_calls SET status = ?, result_key = ?, duration_ms = ? WHERE call_key = ?",
-                (status, result_key, result.duration_ms, call.call_key),
-            )
+            self.ground.answer(call.call_key, status, result_key, result.duration_ms)
         for waiting in (self._open, self._copies):
             calls = waiting.get(result.tool_call_id or "")
             if calls and calls[0] is call:

@@ -1,0 +1,249 @@
+"""The service under load: record, context, history and search over HTTP, beside a tool that does nothing.
+
+    uv run --group bench python -m benchmarks.service            # all of it, some ten minutes
+    uv run --group bench python -m benchmarks.service matrix     # a part: matrix, noop, users, memory
+
+Server, load and database share this machine, and each cell is bounded in calls and seconds. Writes SERVICE.md.
+"""
+
+import argparse
+import asyncio
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+
+from .http_load import Load, Wire, loaded
+from .http_servers import Service, bare_service, databases, service
+from .measure import Contender, in_turns
+from .pipes import ERAS, Era
+from .results import Row, Section, as_table, timed, versions, write
+from .talk import Sizes, Talk
+
+COMMAND = "uv run --group bench python -m benchmarks.service"
+RESULTS = Path(__file__).with_name("SERVICE.md")
+
+CLIENTS = (1, 16, 128)
+SECONDS, CALLS = 4.0, 3_000
+"""The most that one cell of the matrix takes."""
+
+SMALL = Sizes(80, 40, 120, 120)
+CHAT = Sizes.even(200)
+
+
+def _record(wire: Wire, number: int) -> Awaitable[Any]:
+    return wire.call("record_run", {"messages": _TALK.chat(200), "session_id": f"load-{id(wire)}"})
+
+
+def _context(wire: Wire, number: int) -> Awaitable[Any]:
+    return wire.call("get_session_context", {"session_id": "small"})
+
+
+def _history(wire: Wire, number: int) -> Awaitable[Any]:
+    return wire.call("get_chat_history", {"session_id": "small"})
+
+
+def _search(wire: Wire, number: int) -> Awaitable[Any]:
+    return wire.call("search_session_history", {"query": "module sed", "limit": 5})
+
+
+def _nothing(wire: Wire, number: int) -> Awaitable[Any]:
+    return wire.call("nothing", {})
+
+
+_TALK = Talk(11)
+CALLED: dict[str, Callable[[Wire, int], Awaitable[Any]]] = {
+    "record": _record,
+    "context": _context,
+    "history": _history,
+    "search": _search,
+}
+
+
+async def matrix(folder: Path) -> list[Section]:
+    """Throughput and latency of each call, by database, workers and clients."""
+    sections = []
+    async with bare_service() as bare:
+        rows = [_row(f"no-op, {count} clients", await _cell(bare, [None] * count, _nothing)) for count in CLIENTS]
+    sections.append(Section("A tool that does nothing, one process of the same SDK", rows))
+    for workers in (1, 2):
+        async for name, url in databases(folder):
+            async with service(url, workers=workers) as served:
+                tokens = await served.users(max(CLIENTS))
+                for wire in _wires(served, tokens):
+                    await _small_store(wire)
+                    wire.close()
+                rows = [
+                    _row(f"{called}, {count} clients", await _cell(served, tokens[:count], call))
+                    for called, call in CALLED.items()
+                    for count in CLIENTS
+                ]
+            sections.append(Section(f"{name}, {workers} worker{'s' * (workers > 1)}", rows))
+    return sections
+
+
+async def noop(folder: Path, rounds: int = 300) -> list[Section]:
+    """A small read beside the no-op, call by call in turns, in both eras: the target is 1.6 times."""
+    rows: list[Row] = []
+    async for name, url in databases(folder):
+        async with bare_service() as bare, service(url) as served:
+            (token,) = await served.users(1)
+            for era in ERAS:
+                rows += await _beside_nothing(name, era, bare, served, token, rounds)
+    return [Section("A small read over HTTP", rows, ["One client with a connection kept alive; calls take turns."])]
+
+
+async def _beside_nothing(name: str, era: Era, bare: Service, served: Service, token: str, rounds: int) -> list[Row]:
+    ours, theirs = Wire(served.port, token, era=era), Wire(bare.port, era=era)
+    try:
+        await _small_store(ours)
+        contenders = {"nothing": Contender(int, lambda _: _nothing(theirs, 0))}
+        for called in ("context", "history", "search"):
+            contenders[called] = Contender(int, lambda _, call=CALLED[called]: call(ours, 0))  # type: ignore[misc]
+        taken = await in_turns(contenders, rounds=rounds, warm_up=30)
+    finally:
+        ours.close()
+        theirs.close()
+    most = 1.6 if name == "SQLite" else None
+    return [
+        timed(f"{called}, {name}, {era} era", taken[called], "no-op", taken["nothing"], at_most=most)
+        for called in ("context", "history", "search")
+    ]
+
+
+async def users(folder: Path, many: int = 1_000, sessions: int = 100) -> list[Section]:
+    """A user among a thousand beside one among ten: each has a hundred sessions."""
+    rows: list[Row] = []
+    async for name, url in databases(folder):
+        async with service(url) as served:
+            few = await served.users(10)
+            await served.fill(10, sessions)
+            before = {called: await _one_by_one(served, few[0], call) for called, call in CALLED.items()}
+            await served.users(many)
+            await served.fill(many, sessions)
+            after = {called: await _one_by_one(served, few[0], call) for called, call in CALLED.items()}
+        rows += [
+            Row(
+                f"{called}, {name}",
+                f"{many:,} users: {after[called] * 1000:.2f} ms",
+                f"10 users: {before[called] * 1000:.2f} ms",
+                f"{after[called] / before[called]:.2f}",
+            )
+            for called in CALLED
+        ]
+    return [Section(f"{many:,} users with {sessions} sessions each, beside 10", rows, ["Medians, one client."])]
+
+
+async def memory(folder: Path, calls: int = 100_000) -> list[Section]:
+    """What the server holds after many calls, beside what it held after a tenth of them."""
+    rows = []
+    async for name, url in databases(folder):
+        async with service(url) as served:
+            tokens = await served.users(16)
+            wires = _wires(served, tokens)
+            for wire in wires:
+                await _small_store(wire)
+            held = []
+            for part in (calls // 10, calls - calls // 10):
+                await loaded(wires, _mixed, seconds=600, calls=part)
+                held.append(served.resident_bytes())
+            for wire in wires:
+                wire.close()
+        rows.append(
+            Row(
+                f"{name}, {calls:,} calls",
+                f"{held[1] / 1e6:.0f} MB",
+                f"after {calls // 10:,}: {held[0] / 1e6:.0f} MB",
+                f"{held[1] / held[0]:.2f}",
+            )
+        )
+    return [Section("Memory of the server", rows, ["Resident, of one worker; 16 clients, one call in twenty records."])]
+
+
+def _mixed(wire: Wire, number: int) -> Awaitable[Any]:
+    reads = (_context, _history, _search)
+    return (_record if number % 20 == 0 else reads[number % 3])(wire, number)
+
+
+async def _small_store(wire: Wire) -> None:
+    for session in ("small", "another"):
+        await wire.call("record_run", {"messages": _TALK.run(SMALL), "session_id": session})
+
+
+async def _cell(served: Service, tokens: Sequence[str | None], call: Callable[[Wire, int], Awaitable[Any]]) -> Load:
+    wires = _wires(served, tokens)
+    try:
+        await loaded(wires, call, seconds=SECONDS / 4, calls=2 * len(wires))
+        return await loaded(wires, call, seconds=SECONDS, calls=CALLS)
+    finally:
+        for wire in wires:
+            wire.close()
+
+
+async def _one_by_one(served: Service, token: str, call: Callable[[Wire, int], Awaitable[Any]]) -> float:
+    wire = Wire(served.port, token)
+    try:
+        await _small_store(wire)
+        await loaded([wire], call, seconds=2, calls=50)
+        return statistics.median((await loaded([wire], call, seconds=20, calls=400)).latencies)
+    finally:
+        wire.close()
+
+
+def _wires(served: Service, tokens: Sequence[str | None]) -> list[Wire]:
+    return [Wire(served.port, token) for token in tokens]
+
+
+def _row(what: str, load: Load) -> Row:
+    return Row(
+        what,
+        f"{load.per_second:,.0f}/s",
+        f"p50 {load.quantile(0.5) * 1000:.1f} ms",
+        f"p99 {load.quantile(0.99) * 1000:.1f} ms",
+    )
+
+
+PARTS: dict[str, Callable[[Path], Awaitable[list[Section]]]] = {
+    "noop": noop,
+    "matrix": matrix,
+    "users": users,
+    "memory": memory,
+}
+
+
+@asynccontextmanager
+async def _place() -> AsyncIterator[Path]:
+    with TemporaryDirectory(prefix="backscroll-service-") as folder:
+        yield Path(folder)
+
+
+async def _run(chosen: Sequence[str], console: Console) -> list[Section]:
+    sections: list[Section] = []
+    for part in chosen:
+        async with _place() as folder:
+            for section in await PARTS[part](folder):
+                sections.append(section)
+                console.print(as_table(section))
+    return sections
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    asked = parser.parse_args()
+    if unknown := set(asked.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    console = Console()
+    console.print(", ".join(versions()))
+    sections = asyncio.run(_run(asked.parts or list(PARTS), console))
+    if not asked.parts:
+        write(sections, COMMAND, RESULTS)
+        console.print(f"written to {RESULTS.name}")
+
+
+if __name__ == "__main__":
+    main()

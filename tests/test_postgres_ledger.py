@@ -1,0 +1,103 @@
+"""The ledger of imports on Postgres: each machine's files are its own; the lease is this machine's alone."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from backscroll.errors import StoreUnusable
+from backscroll.store import ImportState, Store
+from backscroll.store.opening import open_store
+from cli_doors import environment
+
+pytestmark = pytest.mark.anyio
+
+
+def a_state(path: str, **more: object) -> ImportState:
+    values: dict[str, object] = {
+        "host": "codex", "file_id": f"1:{path}", "size_bytes": 10, "modified_ns": 2**60, "offset": 10, "kept": 3,
+        "skipped": {"noise": 1}, "failed": ((4, "not JSON"),), "settled": {"kept": 3},
+    }  # fmt: skip
+    return ImportState(path, **(values | more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[Store]:
+    opened = await open_store(postgres_url)
+    yield opened
+    await opened.close()
+
+
+async def test_what_is_noted_of_files_comes_back(store: Store) -> None:
+    ledger = store.ledger
+    await ledger.save("ada", [a_state("/b"), a_state("/a"), a_state("/Z")])
+    await ledger.save("ada", [a_state("/b", offset=7, kept=2)])
+    assert await ledger.state("ada", "/b") == a_state("/b", offset=7, kept=2)
+    assert [state.path for state in await ledger.states("ada")] == ["/Z", "/a", "/b"]
+    assert {mark.path for mark in await ledger.marks("ada", ["/a", "/b", "/none"])} == {"/a", "/b"}
+    assert await ledger.twin("ada", "1:/a") == a_state("/a")
+    await ledger.move("ada", "/a", "/c", keep=True)
+    await ledger.move("ada", "/Z", "/b", keep=False)
+    await ledger.forget("ada", ["/c", "/never"])
+    assert [(state.path, state.file_id) for state in await ledger.states("ada")] == [("/a", "1:/a"), ("/b", "1:/Z")]
+    assert await ledger.states("bob") == []
+
+
+async def test_two_machines_remember_files_of_one_name_apart(
+    store: Store, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.ledger.save("ada", [a_state("/home/ada/talk.jsonl")])
+    await store.ledger.note_sync("ada", None)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+    elsewhere = await open_store(postgres_url)
+    try:
+        assert await elsewhere.ledger.states("ada") == []
+        assert await elsewhere.ledger.last_sync("ada") is None
+        await elsewhere.ledger.save("ada", [a_state("/home/ada/talk.jsonl", offset=99)])
+        await elsewhere.ledger.forget("ada", ["/home/ada/talk.jsonl"])
+    finally:
+        await elsewhere.close()
+    assert await store.ledger.state("ada", "/home/ada/talk.jsonl") == a_state("/home/ada/talk.jsonl")
+
+
+async def test_a_killed_process_frees_the_lease_at_once(store: Store, postgres_url: str) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from backscroll.store.opening import open_store\n"
+        "async def main():\n"
+        "    store = await open_store(sys.argv[1])\n"
+        "    lease = store.ledger.lease('ada', 'sync')\n"
+        "    print(await lease.take(), flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, postgres_url, env=environment(), stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await asyncio.wait_for(holder.stdout.readline(), 60) == b"True\n"
+    mine = store.ledger.lease("ada", "sync")
+    assert not await mine.take()
+    assert await store.ledger.lease("bob", "sync").take()
+    holder.send_signal(signal.SIGKILL)
+    await holder.wait()
+    assert await mine.take()
+    await mine.release()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+async def test_a_folder_that_cannot_be_written_is_named(store: Store, own_folders: Path) -> None:
+    (own_folders / ".local").mkdir(mode=0o500)
+    with pytest.raises(StoreUnusable, match=r"\.local"):
+        await store.ledger.save("ada", [a_state("/a")])
+
+
+async def test_opening_a_database_leaves_no_file_on_this_machine(store: Store, own_folders: Path) -> None:
+    await store.ledger.marks("ada", [])
+    assert [path.name for path in (own_folders / ".local/share/backscroll").iterdir()] == ["machine"]
+    other = own_folders / "untouched"
+    assert not other.exists()
