@@ -100,9 +100,10 @@ async def opened(
     """
     local = partial(_local, access.local(settings.user, multi_user=settings.multi_user))
     async with Backscroll(settings=settings) as app:
-        tenancy = Tenancy(app, access_of or local, remote=access_of is not None, machine=machine or access_of is None)
-        if not tenancy.remote:
-            tenancy.hinted_by(os.environ, working_folder())
+        if access_of is None:
+            tenancy = Tenancy(app, local, remote=False, machine=True, environ=os.environ, folder=working_folder())
+        else:
+            tenancy = Tenancy(app, access_of, remote=True, machine=machine)
         notices = Notices(app)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(notices.running())
