@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +168,47 @@ async def test_pauses_redactions_the_ledger_and_choices_come_along(source: str, 
     assert rows(target, "SELECT kind, count FROM redactions ORDER BY kind") == sorted(
         (kind, count) for kind, count in dict(secrets).items()
     )
+
+
+async def test_every_table_beside_the_sessions_comes_along_and_what_is_newer_stands(source: str, target: str) -> None:
+    await filled(source)
+    file = source.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file)) as db, db:
+        for statement in (
+            "INSERT INTO imports VALUES (1, '/t/a.jsonl', 'codex', '1:2', 10, 20, 5, 3, '{}', '[]', '{}', 100)",
+            "INSERT INTO syncs VALUES (1, 100, 'no disk')",
+            "INSERT INTO captures VALUES (1, 'codex', 7, 'stop', 100)",
+            "INSERT INTO named_transcripts VALUES (1, '/t/a.jsonl', 100)",
+            "INSERT INTO pauses VALUES (1, 10, 20, 1)",
+            "INSERT INTO paused_files VALUES (1, '/t/b.jsonl', 10, 'ab', 1, 2)",
+            "INSERT INTO left_out VALUES (1, x'01', x'02', 'codex', 'paused', '', 4)",
+            "INSERT INTO redactions VALUES (1, 'github-token', 3, 100)",
+            "INSERT INTO facts (user_key, fact_id, source, session_id, kind, text, at, heard_at, told, message_key) "
+            "SELECT 1, 'f-1', 'codex', 'plain', 'said', NULL, 5, 6, 1, message_key FROM messages "
+            "WHERE session_key = 1 AND seq = 2",
+        ):
+            db.execute(statement)
+    await copied(source, target)
+    beside = {
+        "imports": ("/t/a.jsonl", "codex", "1:2", 10, 20, 5, 3, "{}", "[]", "{}", 100),
+        "syncs": (100, "no disk"),
+        "captures": ("codex", 7, "stop", 100),
+        "named_transcripts": ("/t/a.jsonl", 100),
+        "pauses": (10, 20, 1),
+        "paused_files": ("/t/b.jsonl", 10, "ab", 1, 2),
+        "redactions": ("github-token", 3, 100),
+    }
+    # Behind these columns Postgres keeps of which machine a file is.
+    assert {
+        table: rows(target, f"SELECT * FROM {table}")[0][1 : len(row) + 1] for table, row in beside.items()
+    } == beside
+    assert rows(target, "SELECT session, run, messages FROM left_out") == [(b"\1", b"\2", 4)]
+    fact = "SELECT m.seq, f.fact_id FROM facts AS f JOIN messages AS m USING (user_key, message_key)"
+    assert rows(target, fact) == [(2, "f-1")]
+    rows(target, 'UPDATE imports SET "offset" = 9, imported_at = 200; UPDATE captures SET captured_at = 50')
+    await copied(source, target)
+    assert rows(target, 'SELECT "offset" FROM imports') == [(9,)]
+    assert rows(target, "SELECT captured_at FROM captures") == [(100,)]
 
 
 async def test_access_tokens_come_along_and_stay_revoked(source: str, target: str) -> None:

@@ -1,6 +1,6 @@
 """What a copy from another database writes into a Postgres database, and reads of it to compare the two."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -20,9 +20,10 @@ from .restoring import Restoring, restore
 class PostgresArriving(Part):
     """The `Arriving` of a PostgresStore; `part` is the store, whose key for digests may be changed."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, machine: Callable[[], str]) -> None:
         super().__init__(part._database, part._digest_key)
         self._part = part
+        self._machine = machine
 
     async def adopt_key(self, key: bytes) -> bool:
         async def adopt(connection: Transaction) -> bytes:
@@ -95,7 +96,11 @@ class PostgresArriving(Part):
 
     async def keep(self, user_id: str, rows: KeptRows) -> None:
         async def kept(writing: Writing) -> None:
-            await (_keep_facts if rows.table == "facts" else _keep)(writing, rows)
+            if rows.table == "facts":
+                await _keep_facts(writing, rows)
+            else:
+                # What is known of files is known of those of this machine, where the source lies.
+                await _keep(writing, rows, {"machine": self._machine()} if rows.table in _BY_MACHINE else {})
 
         await self._database.write(user_id, kept)
 
@@ -107,6 +112,7 @@ class PostgresArriving(Part):
 
 
 _LOCK = 0x42534352
+_BY_MACHINE = ("imports", "syncs")
 
 
 async def _without(pages: AsyncIterator[Sequence[CopiedRow]], traits: list[Traits]) -> AsyncIterator[list[ArchivedRow]]:
@@ -156,23 +162,22 @@ async def _note(writing: Writing, session_id: str, digest: bytes) -> None:
     )
 
 
-async def _keep(writing: Writing, rows: KeptRows) -> None:
+async def _keep(writing: Writing, rows: KeptRows, more: Mapping[str, str]) -> None:
+    """`more` columns, by name, belong to each row's key here."""
     kept = KEPT[rows.table]
-    columns = ", ".join(_quoted(name) for name in kept.columns)
-    places = ", ".join(["%s"] * (len(kept.columns) + 1))
+    columns = ", ".join(map(_quoted, ("user_key", *more, *kept.columns)))
+    places = ", ".join(["%s"] * (1 + len(more) + len(kept.columns)))
     await writing.many(
-        f"INSERT INTO {rows.table} AS here (user_key, {columns}) VALUES ({places}) {_standing(rows.table)}",
-        [(writing.user_key, *row[: len(kept.columns)]) for row in rows.rows],
+        f"INSERT INTO {rows.table} AS here ({columns}) VALUES ({places}) {_standing(rows.table, more)}",
+        [(writing.user_key, *more.values(), *row[: len(kept.columns)]) for row in rows.rows],
     )
 
 
-def _standing(table: str) -> str:
+def _standing(table: str, more: Iterable[str] = ()) -> str:
     """What happens where a row is here already."""
     kept = KEPT[table]
-    key = ", ".join(["user_key", *map(_quoted, kept.key)])
+    key = ", ".join(map(_quoted, ("user_key", *more, *kept.key)))
     moved = [_quoted(name) for name in kept.columns if name not in kept.key]
-    if not moved:
-        return f"ON CONFLICT ({key}) DO NOTHING"
     told = ", ".join(f"{name} = excluded.{name}" for name in moved)
     newer = "" if kept.newest is None else f" WHERE excluded.{_quoted(kept.newest)} > here.{_quoted(kept.newest)}"
     return f"ON CONFLICT ({key}) DO UPDATE SET {told}{newer}"

@@ -63,7 +63,9 @@ def postgres_errors() -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise translated(error) from error
-    except (PoolTimeout, PoolClosed) as error:
+    except PoolClosed as error:
+        raise StoreUnusable("The database is not open. Open it with backscroll.open(...).") from error
+    except PoolTimeout as error:
         raise StoreBusy("The database server cannot be reached. Nothing was changed; try again.") from error
 
 
