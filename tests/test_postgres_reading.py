@@ -308,4 +308,4 @@ async def test_messages_by_their_keys_and_media_are_the_same(both: Both) -> None
 
 
 async def test_every_user_with_rows_is_told(both: Both) -> None:
-    assert await both.postgres.users() == ["ada", "bob"]  # type: ignore[attr-defined]
+    assert await both.postgres.users() == ["ada", "bob"]

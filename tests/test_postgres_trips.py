@@ -1,6 +1,7 @@
 """What an answer costs on Postgres: one round trip, no more rows for a long session, no more sent than is shown."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ from backscroll.models import NewMessage, NewRun, NewToolCall
 from backscroll.store import CallWindow, ChatWindow, SessionFilter, Store
 from backscroll.store.opening import open_store
 from builders import a_tool_turn, assistant, picture, user
-from wire import Wire
+from wire import wire_to
 
 Read = Callable[[Store, str], Awaitable[Any]]
 
@@ -23,9 +24,6 @@ HOT: dict[str, Read] = {
     "a page around a message": lambda store, ref: store.chat("ada", ref, ChatWindow(around=30, max_messages=20)),
     "the last runs": lambda store, ref: store.chat("ada", ref, ChatWindow(num_history_runs=3)),
     "context": lambda store, ref: store.context("ada", ref, num_history_runs=3, agent=None, max_chars=5_000),
-    "context with a big wish": lambda store, ref: store.context(
-        "ada", ref, num_history_runs=10_000, agent=None, max_chars=500
-    ),
     "tool calls": lambda store, ref: store.tool_calls("ada", CallWindow(session=ref)),
     "one message": lambda store, ref: store.message("ada", ref, 20),
     "the newest session": lambda store, ref: store.newest_session("ada", None),
@@ -63,7 +61,7 @@ async def test_hot_reads_are_one_round_trip_for_a_fork_too(postgres_memory: Memo
     await postgres_memory.summarize_session("s", summary="looked into")
     await postgres_memory.fork_session("#1.61", new_session_id="f")
     await postgres_memory.record_run([user("on here"), assistant("yes")], session_id="f")
-    async with Wire.to(postgres_url) as wire:
+    async with wire_to(postgres_url) as wire:
         store = await open_store(wire.url)
         # The pool's first connection is there when it has answered.
         listed = await store.sessions("ada", SessionFilter(), limit=20)
@@ -86,16 +84,16 @@ class Statements:
 
 
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statements]:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     told = Statements()
-    execute = psycopg.AsyncConnection.execute
+    execute = psycopg.AsyncCursor.execute
 
     async def noted(self: Any, query: str, params: Any = None, **more: Any) -> Any:
         if query.startswith(("SELECT", "WITH")) and "set_config" not in query:
             told.ran.append((query, params))
         return await execute(self, query, params, **more)
 
-    monkeypatch.setattr(psycopg.AsyncConnection, "execute", noted)
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", noted)
     return told
 
 
@@ -108,18 +106,17 @@ def _read(plan: dict[str, Any]) -> int:
     return rows
 
 
-@pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
 async def test_a_long_session_costs_as_many_rows_as_a_short_one(
-    postgres_url: str, postgres_memory: Memory, statements: Statements, analyzed: bool
+    postgres_url: str, postgres_memory: Memory, statements: Statements
 ) -> None:
-    for session_id, runs in (("short", 30), ("long", 1_500)):
+    for session_id, runs in (("short", 30), ("long", 600)):
         await postgres_memory.record([_run(session_id, n) for n in range(runs)])
-    read: dict[str, list[int]] = {}
+    read: dict[tuple[str, bool], list[int]] = {}
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        if analyzed:
-            connection.execute("ANALYZE")
-        for name, ask in HOT.items():
-            for ref in ("short", "long"):
+        for analyzed in (False, True):
+            if analyzed:
+                connection.execute("ANALYZE")
+            for (name, ask), ref in itertools.product(HOT.items(), ("short", "long")):
                 statements.ran.clear()
                 await ask(postgres_memory.store, ref)
                 plans = [
@@ -127,16 +124,15 @@ async def test_a_long_session_costs_as_many_rows_as_a_short_one(
                     for statement, values in statements.ran
                 ]
                 assert plans
-                read.setdefault(name, []).append(sum(_read(plan[0][0]["Plan"]) for plan in plans if plan))
-        connection.execute("DISCARD ALL")
-    assert {name: rows for name, rows in read.items() if rows[1] > rows[0] + 20} == {}
+                read.setdefault((name, analyzed), []).append(sum(_read(plan[0][0]["Plan"]) for plan in plans if plan))
+    assert {name: rows for name, rows in read.items() if rows[1] > rows[0] + 20 or rows[1] > 300} == {}
 
 
 async def test_no_more_text_is_sent_than_is_shown(postgres_memory: Memory, postgres_url: str) -> None:
-    long = " ".join(chr(0x4E00 + n % 5_000) for n in range(200_000))
-    for n in range(8):
+    long = " ".join(chr(0x4E00 + n % 5_000) for n in range(60_000))
+    for n in range(5):
         await postgres_memory.record_run([user(f"{n} {long}"), assistant(f"{n}")], session_id="s")
-    async with Wire.to(postgres_url) as wire:
+    async with wire_to(postgres_url) as wire:
         store = await open_store(wire.url)
         await store.session("ada", "s")
         for read in (
@@ -144,7 +140,7 @@ async def test_no_more_text_is_sent_than_is_shown(postgres_memory: Memory, postg
             lambda: store.chat("ada", "s", ChatWindow(start=1, max_chars=1_000)),
             lambda: store.chat("ada", "s", ChatWindow(around=9, max_chars=1_000)),
             lambda: store.context("ada", "s", num_history_runs=5, agent=None, max_chars=1_000),
-            lambda: store.text_of("ada", "s", 9, call=None, offset=300_000, max_chars=1_000),
+            lambda: store.text_of("ada", "s", 9, call=None, offset=100_000, max_chars=1_000),
             lambda: store.found("ada", [1, 3, 5], max_chars=100),
         ):
             wire.reset()

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from . import PreparedRun
 from .arrival import UNKNOWN
+from .values import PreparedRun
 
 RECORDERS = frozenset({"api", "mcp"})
 """Sources of `record_run`: behind them may stand an agent of any host."""

@@ -170,6 +170,6 @@ class Messages(Part):
 
 
 _AT_SEQ = (
-    "JOIN messages AS m ON m.user_key = %(user)s AND m.session_key = l.session_key AND m.seq = %(seq)s "
-    "AND m.seq > l.low AND m.seq <= l.high JOIN runs AS r ON r.user_key = m.user_key AND r.run_key = m.run_key"
+    "CROSS JOIN LATERAL (SELECT m.* FROM messages AS m WHERE m.user_key = %(user)s AND m.session_key = l.session_key "
+    f"AND m.seq = %(seq)s AND m.seq > l.low AND m.seq <= l.high LIMIT 1) AS m {RUN_OF_MESSAGE}"
 )
