@@ -49,9 +49,9 @@ async def test_a_restored_backup_knows_the_tokens_of_its_time(tmp_path: Path) ->
             assert (await server.post(call_of("list_sessions"), token=token)).status_code == status
 
 
-async def _order(memory: backscroll.Memory) -> list[str]:
+async def _order(memory: backscroll.Memory) -> list[str | None]:
     page = await memory.search_session_history("walrus heron", format="json")
-    found = [hit.session_id for hit in page.hits]
+    found = [hit.session_id for hit in page.hits or ()]
     assert set(found) == {"walrus", "heron"}
     return found
 

@@ -14,6 +14,7 @@ from .copying import PostgresArriving
 from .counting import Counting
 from .database import Ask, Connection, Database
 from .deleting import Deletions
+from .facts import PostgresFacts
 from .ledger import PostgresLedger
 from .messages import Messages
 from .migrating import migrated
@@ -47,6 +48,7 @@ class PostgresStore(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
         self.ledger = PostgresLedger(database, url)
+        self.facts = PostgresFacts(database, self.tombstone_digest)
         self.arriving = PostgresArriving(self, lambda: self.ledger.machine)
         self.tokens = PostgresTokens(database)
 

@@ -245,9 +245,8 @@ def pending_calls(session: str, wanted: dict[str, int], values: dict[str, Any]) 
 
 
 def tombstones_among(user_key: UUID, tombstones: Sequence[tuple[str, bytes]]) -> Ask:
-    sources, digests = zip(*tombstones, strict=True)
     return Ask(
         "SELECT t.source, t.digest, t.said_before FROM unnest(%s::text[], %s::bytea[]) AS n (source, digest) "
         "JOIN tombstones AS t ON t.user_key = %s AND t.source = n.source AND t.digest = n.digest",
-        (list(sources), list(digests), user_key),
+        ([source for source, _ in tombstones], [digest for _, digest in tombstones], user_key),
     )

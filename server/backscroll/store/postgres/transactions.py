@@ -99,7 +99,7 @@ class Writing(Transaction):
         self._waiting: list[Ask | Each] = []
 
     def later(self, *told: Ask | Each) -> None:
-        self._waiting.extend(told)
+        self._waiting.extend(one for one in told if isinstance(one, Ask) or one.rows)
 
     async def all(self, statement: str, values: Values = ()) -> list[Row]:
         (rows,) = await self.together(Ask(statement, values))
