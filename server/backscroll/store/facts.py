@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from ..models import NewRun
-from .meeting import graves_of
 from .rows import from_ms
 
 FactKind = Literal["prompt", "answer", "tool", "end"]
@@ -73,16 +72,6 @@ def fact_of(row: Sequence[Any]) -> Fact:
         fact_id, source, session_id, kind, from_ms(at), turn, tool_call_id, tool_name, arguments, text,
         digest, bool(is_error), duration_ms, project, model, run_id, bool(is_told),
     )  # fmt: skip
-
-
-def graves_for(fact: Fact) -> list[tuple[str, str]]:
-    """Source and id of every session that keeps a fact out, if it was deleted: the one that it is of, and that of
-    the agent that started this one.
-
-    The same deletions keep it out that keep out its transcript. A session that expired may be gone on with.
-    """
-    parent, _, agent = fact.session_id.partition("/agent-")
-    return [*graves_of(fact.source, fact.session_id), *(graves_of(fact.source, parent) if agent else ())]
 
 
 class Heard(NamedTuple):

@@ -41,6 +41,15 @@ def graves_of(source: str, session_id: str) -> list[tuple[str, str]]:
     return [(source, session_id), (source, beside), *((recorder, session_id) for recorder in sorted(RECORDERS))]
 
 
+def graves_of_told(source: str, session_id: str) -> list[tuple[str, str]]:
+    """The same of what a hook tells of a session, of its own or of that of the agent that started it.
+
+    So what keeps its transcript out keeps it out too. A session that expired may be gone on with.
+    """
+    parent, _, agent = session_id.partition("/agent-")
+    return [*graves_of(source, session_id), *(graves_of(source, parent) if agent else ())]
+
+
 class Said(NamedTuple):
     """A message as far as it can be compared."""
 

@@ -14,8 +14,8 @@ from ..facts import (
     Heard,
     StoredRun,
     fact_of,
-    graves_for,
 )
+from ..meeting import graves_of_told
 from ..rows import from_ms, to_ms
 from . import telling
 from .database import Ask, Database, Each, Row, Writing, user_key
@@ -38,10 +38,7 @@ class PostgresFacts:
         for one in heard:
             for fact in one.facts:
                 facts.setdefault(fact.fact_id, fact)
-        graves = {
-            fact_id: [(source, self._tombstone(source, session_id)) for source, session_id in graves_for(fact)]
-            for fact_id, fact in facts.items()
-        }
+        graves = {fact_id: self._graves(fact) for fact_id, fact in facts.items()}
         now = _now()
 
         async def save(writing: Writing) -> int:
@@ -68,6 +65,10 @@ class PostgresFacts:
             Ask("SELECT fact_id FROM facts WHERE user_key = %s AND fact_id = ANY(%s::text[])", (key, list(facts))),
             tombstones_among(key, sorted({grave for those in graves.values() for grave in those})),
         )
+
+    def _graves(self, fact: Fact) -> list[tuple[str, bytes]]:
+        told = graves_of_told(fact.source, fact.session_id)
+        return [(source, self._tombstone(source, session_id)) for source, session_id in told]
 
     async def of_sessions(self, user_id: str, sessions: Sessions) -> list[Fact]:
         wanted = sorted(sessions)

@@ -18,8 +18,8 @@ from ..facts import (
     Heard,
     StoredRun,
     fact_of,
-    graves_for,
 )
+from ..meeting import graves_of_told
 from ..rows import SessionRow, dump, from_ms, load, maybe_from_ms, pack_id, to_ms, unpack_id
 from .database import Database
 from .hooked import take_back
@@ -143,7 +143,7 @@ def _is_deleted(db: sqlite3.Connection, user_key: int, fact: Fact, tombstone: Ca
             "AND (said_before IS NULL OR ? < said_before)",
             (user_key, source, tombstone(source, session_id), to_ms(fact.at)),
         ).fetchone()
-        for source, session_id in graves_for(fact)
+        for source, session_id in graves_of_told(fact.source, fact.session_id)
     )
 
 
