@@ -6,7 +6,7 @@ from backscroll.addresses import bare, companions, has_password, is_clear, shown
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("address", "told"),
     [
         ("postgresql://ada:hunter2@db.example:5433/talk?sslmode=require", "postgresql://ada:***@db.example:5433/talk?sslmode=require"),
         ("postgresql://ada@db.example/talk", "postgresql://ada@db.example/talk"),
@@ -21,11 +21,11 @@ from backscroll.addresses import bare, companions, has_password, is_clear, shown
         ("sqlite:////home/ada/a:b@c.db", "sqlite:////home/ada/a:b@c.db"),
     ],
 )  # fmt: skip
-def test_an_address_is_shown_without_its_passwords(url: str, told: str) -> None:
-    assert shown(url) == told
-    assert has_password(url) == ("***" in told)
-    assert is_clear(url) == (told != "postgresql://***")
-    assert "ter2" not in without_password(url)
+def test_an_address_is_shown_without_its_passwords(address: str, told: str) -> None:
+    assert shown(address) == told
+    assert has_password(address) == ("***" in told)
+    assert is_clear(address) == (told != "postgresql://***")
+    assert "ter2" not in without_password(address)
 
 
 def test_the_files_of_a_servers_database_are_named_by_host_and_database_alone() -> None:

@@ -309,7 +309,7 @@ async def _used(url: str) -> None:
         await everything_else(one.memory("ada"))
         await asyncio.gather(
             *(
-                app.memory(f"user {n}").record_run(a_tool_turn(n), session_id="s")
+                app.memory(f"user {n}").record_run(a_tool_turn(n), session_id="s", run_id="r")
                 for n in range(12)
                 for app in (one, two)
             )

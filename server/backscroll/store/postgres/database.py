@@ -89,6 +89,11 @@ class Database:
             raise StoreUnusable("BACKSCROLL_DB is no address of a Postgres database. See docs/postgres.md.") from error
         except psycopg.OperationalError as error:
             raise StoreUnusable(_cannot_connect(error)) from error
+        except psycopg.InterfaceError as error:
+            # Before anything was sent: this is about the event loop.
+            raise StoreUnusable(
+                "Postgres cannot be used on this event loop. On Windows run on asyncio.SelectorEventLoop: docs/postgres.md."
+            ) from error
         try:
             with postgres_errors():
                 await _configured(connection)
