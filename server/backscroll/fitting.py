@@ -63,7 +63,11 @@ class Budget:
         return page_text(page) if self.form == "text" else compact(page_json(page))
 
     def holds(self, page: Page) -> bool:
-        return self._counter.fits(self.returned(page), self.max_tokens)
+        return self.within(page, self.max_tokens)
+
+    def within(self, page: Page, max_tokens: int) -> bool:
+        """Whether the page costs at most so much: for a small one this takes no counting."""
+        return self._counter.fits(self.returned(page), max_tokens)
 
     def cost(self, page: Page) -> int:
         return self._counter.count(self.returned(page))

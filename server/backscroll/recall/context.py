@@ -38,6 +38,10 @@ async def session_context(
         if include_tool_messages or (message.role != "tool" and (message.role != "assistant" or message.text))
     ]
     head = _fitting_head(reader, found, budget, resolved)
+    if _surely_fits(told, budget):
+        whole = _page(head, told, 0, budget)
+        if budget.holds(whole):
+            return whole
     # The newest messages matter most: from the end back while they fit.
     available = budget.max_tokens - budget.cost(head) - 40
     first = len(told)
@@ -64,6 +68,12 @@ async def session_context(
     if first == len(told) and told:
         return _with_cut(head, told, budget)
     return page
+
+
+def _surely_fits(told: list[tuple[Run, Message]], budget: Budget) -> bool:
+    """Whether there is so little to tell that one look at the whole page costs less than counting."""
+    chars = sum(message.text_chars + sum(call.arguments_chars for call in message.tool_calls) for _, message in told)
+    return chars < budget.max_tokens * 2 and all(message.text_chars <= len(message.text) for _, message in told)
 
 
 def _page(
@@ -147,7 +157,7 @@ def _fitting_head(reader: Reader, found: ContextSlice, budget: Budget, resolved:
         coverage=reader.coverage,
     )
     half = budget.max_tokens // 2
-    if budget.cost(head) <= half:
+    if budget.within(head, half):
         return head
     uri = f"session://%23{session.number}"
     if session.state and budget.count(compact(session.state)) > half // 3:

@@ -265,7 +265,7 @@ class SqliteStore:
     # Reading
 
     async def session(self, user_id: str, session: str) -> Session:
-        return await self._database.read(lambda db: sessions.session(db, user_id, session))
+        return await self._database.look_up(lambda db: sessions.session(db, user_id, session))
 
     async def newest_session(self, user_id: str, project: str | None) -> Session | None:
         return await self._database.read(lambda db: sessions.newest_session(db, user_id, project))

@@ -35,9 +35,9 @@ class AtOnce:
         self._file = _identity(self._path)
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T] | None:
-        """What `work` returns of one statement; None where that has to be asked in the ordinary way.
+        """What `work` returns; None where that has to be asked in the ordinary way. What else `work` raises is raised.
 
-        `work` must fetch all rows of a statement that is looked up by a key, or it holds up everybody.
+        `work` must find rows by their keys, or it holds up everybody, and fetch all of them.
         """
         try:
             connection = self._opened()

@@ -100,9 +100,10 @@ class Database:
             return await self._run(self._opened(self._reader), lambda db: _in_snapshot(db, work))
 
     async def look_up(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work`, one statement that finds a row by its key, without leaving this thread where that can be.
+        """Run `work`, which finds a row by its key, without leaving this thread where that can be.
 
-        What any process has committed it sees, as every read does.
+        It sees what any process has committed, as every read does; several statements need not see the same point
+        in time. It may come to be run twice.
         """
         found = self._at_once.read(work)
         return await self.read(work) if found is None else found[0]
