@@ -82,7 +82,7 @@ class PostgresFacts:
         told = await self._database.fetch(Ask(_OF_SESSIONS_WAITING, values), Ask(_OF_SESSIONS_TOLD, values))
         # By session what waits goes first, as long as times are equal.
         rows = sorted((row for part in told for row in part), key=lambda row: int(row[0]))
-        return sorted((fact_of(row[1:]) for row in rows), key=lambda fact: fact.at)
+        return sorted((fact_of(row[2:]) for row in rows), key=lambda fact: fact.at)
 
     async def waiting_sessions(self, user_id: str) -> list[tuple[str, str]]:
         rows = await self._rows(
@@ -209,11 +209,11 @@ _FACT = (
 _WANTED = "unnest(%(sources)s::text[], %(ids)s::text[]) WITH ORDINALITY AS n (source, session_id, place)"
 _OF_WANTED = "f.user_key = %(user)s AND f.source = n.source AND f.session_id = n.session_id"
 _OF_SESSIONS_WAITING = (
-    f"SELECT n.place, {WAITING_COLUMNS} FROM {_WANTED} JOIN facts AS f ON {_OF_WANTED} "
+    f"SELECT n.place, f.fact_key, {WAITING_COLUMNS} FROM {_WANTED} JOIN facts AS f ON {_OF_WANTED} "
     "WHERE f.told = 0 ORDER BY n.place, f.at, f.fact_key"
 )
 _OF_SESSIONS_TOLD = (
-    f"SELECT n.place, t.* FROM {_WANTED} CROSS JOIN LATERAL (SELECT {TOLD_COLUMNS}, f.fact_key FROM facts AS f "
+    f"SELECT n.place, t.* FROM {_WANTED} CROSS JOIN LATERAL (SELECT f.fact_key, {TOLD_COLUMNS} FROM facts AS f "
     "LEFT JOIN messages AS m ON m.user_key = f.user_key AND m.message_key = f.message_key "
     f"WHERE {_OF_WANTED} AND f.told = 1 "
     "AND (f.turn IS NOT NULL AND f.run_id IS NOT NULL OR f.message_key IS NOT NULL) "
