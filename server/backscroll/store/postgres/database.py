@@ -92,7 +92,7 @@ class Database:
         except psycopg.InterfaceError as error:
             # Before anything was sent: this is about the event loop.
             raise StoreUnusable(
-                "Postgres cannot be used on this event loop. On Windows run on asyncio.SelectorEventLoop: docs/postgres.md."
+                "Postgres cannot be used on this event loop. On Windows take SelectorEventLoop: docs/postgres.md."
             ) from error
         try:
             with postgres_errors():
