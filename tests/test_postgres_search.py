@@ -78,6 +78,20 @@ def test_a_query_finds_a_text_where_fts5_finds_it(
     assert row == (found,)
 
 
+def test_every_sign_is_taken_as_fts5_takes_it(fts: sqlite3.Connection) -> None:
+    codes = [*range(1, 0x3000), *range(0x3000, 0xD800, 31), *range(0xE000, 0x110000, 499)]
+    texts = [
+        " ".join(f"{chr(code)}b{chr(code)} x{chr(code)}ing" for code in codes[at : at + 50])
+        for at in range(0, len(codes), 50)
+    ]
+    fts.execute("CREATE VIRTUAL TABLE temp.told USING fts5vocab ('main', 'one', 'instance')")
+    for text, places in zip(texts, words_of([(text, "") for text in texts]), strict=True):
+        fts.execute("INSERT INTO one (one) VALUES ('delete-all')")
+        fts.execute("INSERT INTO one (rowid, text) VALUES (1, ?)", (text,))
+        expected = sorted(fts.execute("SELECT term, offset FROM temp.told").fetchall())
+        assert sorted((word, at) for word, (ats, _) in places.items() for at in ats) == expected
+
+
 # What both find
 
 WORDS = (

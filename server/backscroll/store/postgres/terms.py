@@ -55,6 +55,9 @@ def _lexemes(tag: str, places: Places) -> Iterator[str]:
         items = sorted(places.items(), key=_first)
         roomy = _size(tag, places) < _ROOM
     left = _ROOM
+    if roomy and after + forms_words < last and text_words < _MOST_POSITIONS:
+        yield from _plainly(tag, places, after)
+        return
     for word, (in_text, in_forms) in items:
         spelled = _spelled(word)
         if not roomy:
@@ -66,6 +69,17 @@ def _lexemes(tag: str, places: Places) -> Iterator[str]:
         at = [place + 1 for place in in_text[:_MOST_POSITIONS] if place < last]
         at += [place + after + 1 for place in in_forms[: _MOST_POSITIONS - len(at)] if place + after < _LAST_POSITION]
         yield f"'{tag}{spelled}':{','.join(map(str, at))}" if at else f"'{tag}{spelled}'"
+
+
+def _plainly(tag: str, places: Places, after: int) -> Iterator[str]:
+    """The same where everything fits, as nearly always: a third of the time."""
+    for word, (in_text, in_forms) in places.items():
+        spelled = word if len(word) <= _LONGEST else _spelled(word)
+        if len(in_text) == 1 and not in_forms:
+            yield f"'{tag}{spelled}':{in_text[0] + 1}"
+        else:
+            at = [place + 1 for place in in_text] + [place + after + 1 for place in in_forms]
+            yield f"'{tag}{spelled}':{','.join(map(str, at[:_MOST_POSITIONS]))}"
 
 
 def _first(item: tuple[str, tuple[list[int], list[int]]]) -> tuple[bool, int]:
