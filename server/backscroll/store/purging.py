@@ -32,6 +32,12 @@ TABLES = Purging(
     ("write-ahead log, replicas and backups of the database server",),
 )
 
+SHARED = Purging(
+    "purge pending: a purge works on what others keep here too, so on a server for many users its operator does it, "
+    "with `backscroll delete --purge` or `backscroll redact --purge`"
+)
+"""It would hold everybody up; and how often a deleted word is left in the file would tell what others said."""
+
 VACUUMED = Purged(
     None,
     "vacuumed: no page of the tables holds the deleted rows as rows any more. The bytes of the server's files, "
