@@ -1,5 +1,6 @@
 """From a URL or a path to an open store."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -72,7 +73,16 @@ def is_open_here(path: Path) -> bool:
     return path.resolve() in _opened
 
 
+_OF_LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=")
+
+
 def sqlite_path(url: str) -> Path:
+    """Raises InvalidArgument for what is no file of ours."""
+    if _OF_LIBPQ.search(url):
+        # Not repeated: there may be a password in it.
+        raise InvalidArgument(
+            "The database's address looks like libpq's own form. Write it as postgresql://ROLE@HOST/DATABASE."
+        )
     if url.startswith(_SQLITE):
         path = unquote(url.removeprefix(_SQLITE))
     elif "://" in url:
