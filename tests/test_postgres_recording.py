@@ -27,7 +27,7 @@ from backscroll.store.rows import unpack_id
 from backscroll.text import clean_text
 from builders import a_tool_turn, a_turn, assistant, call, picture, result, system, texts, user
 from postgres_server import PostgresServer
-from wire import Wire
+from wire import Wire, wire_to
 
 # The same rows
 
@@ -175,7 +175,7 @@ def test_whatever_is_recorded_makes_the_same_rows_and_answers(
 
 @pytest.fixture
 async def wire(postgres_url: str) -> AsyncIterator[Wire]:
-    async with Wire.to(postgres_url) as opened:
+    async with wire_to(postgres_url) as opened:
         yield opened
 
 

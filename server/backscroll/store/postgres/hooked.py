@@ -12,7 +12,9 @@ class Hooking(OnServer):
     async def provisional(self, source: str, session_ids: Collection[str], run_key: int) -> list[Provisional]:
         if run_key in self._known.provisional:
             return self._known.provisional[run_key]
-        (rows,) = await self._together(provisional_of(self.user_key, source, session_ids, "%(run)s", run=run_key))
+        (rows,) = await self._together(
+            provisional_of(self.user_key, source, session_ids, "%(run_key)s", run_key=run_key)
+        )
         return [Provisional(*row) for row in rows]
 
     def adopt(self, fact_key: int) -> None:
