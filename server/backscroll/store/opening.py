@@ -57,7 +57,7 @@ async def _open_postgres(url: str, options: StoreOptions) -> Store:
             "Postgres needs the extra `postgres`: pip install 'backscroll[postgres]', or uvx --from "
             "'backscroll[postgres]' backscroll."
         ) from error
-    return await PostgresStore.opened(  # type: ignore[return-value]
+    return await PostgresStore.opened(
         url,
         pool_size=options.pool_size,
         statement_timeout_s=options.statement_timeout_s,
