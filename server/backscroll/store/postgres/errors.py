@@ -61,12 +61,13 @@ def postgres_errors() -> Iterator[None]:
     """Raise StoreBusy, StoreUnusable or StoreError for whatever Postgres refuses."""
     try:
         yield
-    except psycopg.Error as error:
-        raise translated(error) from error
+    # These two are psycopg's errors as well.
     except PoolClosed as error:
         raise StoreUnusable("The database is not open. Open it with backscroll.open(...).") from error
     except PoolTimeout as error:
         raise StoreBusy("The database server cannot be reached. Nothing was changed; try again.") from error
+    except psycopg.Error as error:
+        raise translated(error) from error
 
 
 def translated(error: psycopg.Error) -> StoreError:
