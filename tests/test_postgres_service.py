@@ -160,6 +160,23 @@ async def test_another_writer_of_the_same_user_waits_and_one_of_another_user_doe
     await patient.close()
 
 
+async def test_rows_that_refer_to_a_user_can_be_stored_while_a_writer_holds_the_user(postgres_url: str) -> None:
+    database = Database(postgres_url, lock_timeout_s=0.3)
+    await database.open(_nothing)
+
+    async def refer(writing: Writing) -> None:
+        await writing.one("SELECT 1")
+        await database.upkeep(
+            "INSERT INTO search_rebuilds (user_key, version, message_key) SELECT user_key, 1, 0 FROM users"
+        )
+
+    await database.write("ada", _no_work)
+    await asyncio.wait_for(database.write("ada", refer), PATIENCE_S)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM search_rebuilds").fetchone() == (1,)
+    await database.close()
+
+
 async def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
     hasty = Database(postgres_url, statement_timeout_s=0.2)
     await hasty.open(_nothing)

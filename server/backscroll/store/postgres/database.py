@@ -201,7 +201,8 @@ class Database:
             _BEGIN_WRITING,
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
-            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR UPDATE", (key,)),
+            # Of this strength: what refers to the user may be stored meanwhile, by the search index's upkeep for one.
+            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE", (key,)),
             *ahead,
         )
         transaction_id, changes, *counters = begun[0]
