@@ -193,10 +193,18 @@ async def test_a_pool_that_is_all_in_use_says_so(postgres_url: str) -> None:
     small = Database(postgres_url, pool_size=1, lock_timeout_s=0.3)
     await small.open(_nothing)
     async with small.snapshot():
-        with pytest.raises(StoreBusy, match="try again"):
+        with pytest.raises(StoreBusy, match=r"all connections to it are in use.*Nothing was changed; try again"):
             await small.write("ada", _no_work)
     await small.write("ada", _no_work)
     await small.close()
+
+
+async def test_a_database_that_was_closed_says_so(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    await database.open(_nothing)
+    await database.close()
+    with pytest.raises(StoreUnusable, match="is not open"):
+        await database.write("ada", _no_work)
 
 
 async def test_a_server_that_takes_no_writes_is_read_from(postgres: PostgresServer) -> None:
