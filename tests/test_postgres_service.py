@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +13,7 @@ from backscroll.errors import StoreBusy, StoreUnusable
 from backscroll.store import ImportState, migrate
 from backscroll.store.opening import StoreOptions, open_store
 from backscroll.store.postgres import PostgresStore
-from backscroll.store.postgres.database import Database, Writing
+from backscroll.store.postgres.database import Ask, Database, Writing
 from backscroll.store.postgres.errors import CommitUnknown
 from backscroll.store.postgres.migrating import DIALECT
 from builders import a_tool_turn
@@ -158,6 +158,101 @@ async def test_another_writer_of_the_same_user_waits_and_one_of_another_user_doe
     assert order == ["other", "first", "second"]
     await hasty.close()
     await patient.close()
+
+
+@pytest.fixture
+async def held_user(postgres_url: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """Ada is there, and somebody else's server writes for her until this connection ends its transaction."""
+    database = Database(postgres_url)
+    await database.open(_nothing)
+    await database.write("ada", _no_work)
+    await database.close()
+    async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+        await connection.execute("SELECT 1 FROM users WHERE user_id = 'ada' FOR UPDATE")
+        yield connection
+
+
+async def test_many_writers_of_one_user_keep_nobody_else_from_reading_and_writing(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, pool_size=4)
+    await database.open(_nothing)
+    writes = [asyncio.create_task(database.write("ada", _no_work)) for _ in range(12)]
+    await _waiting_for_a_lock(postgres_url)
+    # They would get no connection while these wait, and these wait until they are through.
+    assert await database.fetch(Ask("SELECT 1")) == [[(1,)]]
+    await database.write("bob", _no_work)
+    assert not any(write.done() for write in writes)
+    await held_user.rollback()
+    await asyncio.wait_for(asyncio.gather(*writes), PATIENCE_S)
+    assert await database.fetch(Ask("SELECT changes FROM users ORDER BY user_id")) == [[(13,), (1,)]]
+    await database.close()
+
+
+async def test_writers_of_many_users_leave_connections_for_readers(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=4, lock_timeout_s=PATIENCE_S)
+    await database.open(_nothing)
+    go, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def held(writing: Writing) -> None:
+        begun.release()
+        await go.wait()
+
+    writes = [asyncio.create_task(database.write(f"user {n}", held)) for n in range(12)]
+    for _ in range(2):
+        await asyncio.wait_for(begun.acquire(), PATIENCE_S)
+    async with database.snapshot():
+        assert await asyncio.wait_for(database.fetch(Ask("SELECT 1")), PATIENCE_S / 2) == [[(1,)]]
+    go.set()
+    await asyncio.wait_for(asyncio.gather(*writes), PATIENCE_S)
+    await database.close()
+
+
+async def test_writes_of_callers_that_gave_up_before_their_turn_are_not_done(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, pool_size=4)
+    await database.open(_nothing)
+    done: list[int] = []
+
+    def noting(n: int) -> Callable[[Writing], Awaitable[None]]:
+        async def note(writing: Writing) -> None:
+            done.append(n)
+
+        return note
+
+    writes = [asyncio.create_task(database.write("ada", noting(n))) for n in range(40)]
+    await _waiting_for_a_lock(postgres_url)
+    for write in writes[:-1]:
+        write.cancel()
+    await asyncio.gather(*writes[:-1], return_exceptions=True)
+    await held_user.rollback()
+    await asyncio.wait_for(writes[-1], PATIENCE_S)
+    # The first was at it, and nobody can tell how far; the last one's caller is still there.
+    assert done == [0, 39]
+    await database.close()
+
+
+async def test_a_write_that_does_not_get_its_turn_in_time_says_so_and_the_next_one_gets_it(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, lock_timeout_s=0.3)
+    await database.open(_nothing)
+    told = await asyncio.gather(*(database.write("ada", _no_work) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in told] == [StoreBusy] * 3
+    assert all("Nothing was changed; try again" in str(one) for one in told)
+    await held_user.rollback()
+    await asyncio.wait_for(database.write("ada", _no_work), PATIENCE_S)
+    await database.close()
+
+
+async def test_closing_ends_every_write_that_was_asked_for(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await database.open(_nothing)
+    writes = [asyncio.create_task(database.write("ada", _no_work)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*writes) == [None] * 5
 
 
 async def test_rows_that_refer_to_a_user_can_be_stored_while_a_writer_holds_the_user(postgres_url: str) -> None:
@@ -341,6 +436,17 @@ async def _used(url: str) -> None:
         )
         for n in range(12):
             assert (await two.memory(f"user {n}").get_session("s")).messages == 4
+
+
+async def _waiting_for_a_lock(url: str) -> None:
+    """Come back once somebody waits for a row of this database."""
+    async with asyncio.timeout(PATIENCE_S), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if await cursor.fetchone() != (0,):
+                return
 
 
 async def _nothing(connection: object) -> None: ...
