@@ -54,6 +54,26 @@ async def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(p
     postgres.drop(url)
 
 
+async def test_an_upgrade_gives_up_on_a_table_that_somebody_holds_and_can_be_tried_again(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.empty_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number, _, script in migrate.migrations(DIALECT):
+            if number <= 10:
+                connection.execute(script.encode())
+        connection.execute("INSERT INTO meta (name, value) VALUES ('version', '10')")
+    with psycopg.connect(url) as holder:
+        # As a reader does that is in no hurry.
+        holder.execute("SELECT 1 FROM imports")
+        with pytest.raises(StoreBusy, match="Nothing was changed; try again"):
+            await asyncio.wait_for(open_store(url, StoreOptions(busy_timeout_s=0.3)), PATIENCE_S)
+        holder.rollback()
+        store = await open_store(url)
+        await store.close()
+    postgres.drop(url)
+
+
 async def test_a_database_of_a_newer_backscroll_is_refused(postgres: PostgresServer) -> None:
     url = postgres.new_database()
     with psycopg.connect(url, autocommit=True) as connection:
