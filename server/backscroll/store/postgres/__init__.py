@@ -63,7 +63,7 @@ class PostgresStore(
         found: list[bytes] = []
 
         async def prepare(connection: Connection) -> None:
-            await migrated(connection)
+            await migrated(connection, lock_timeout_s=busy_timeout_s)
             cursor = await connection.execute("SELECT value FROM meta WHERE name = 'digest_key'")
             row: Any = await cursor.fetchone()
             found.append(row[0])

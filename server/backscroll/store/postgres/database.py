@@ -2,12 +2,14 @@
 
 Nothing here outlives a transaction on the server (no session settings, no named statements, no temporary tables),
 so that connections may come from a pooler in transaction mode. Whoever writes for a user locks the user's row
-first: keys then grow in the order of commits, and one user's writes wait for nobody else's.
+first: keys then grow in the order of commits. One user's writes wait for each other, within a process before they
+take a connection, and for another user's only where as many as `Turns` lets in are at it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from ...text import clean_text
 from .committing import BEFORE, Attempt, CommitBroken, outcome
 from .errors import ConnectionLost, is_lost, postgres_errors
 from .transactions import COUNTERS, Ask, Connection, Counters, Each, Row, Transaction, Values, Writing
+from .turns import Turns
 
 T = TypeVar("T")
 
@@ -79,6 +82,8 @@ class Database:
             configure=_configured,
             kwargs=_CONNECTING,
         )
+        # Readers always find a connection, save in a pool that has hardly any.
+        self._turns = Turns(most=max(1, pool_size - 2), patience_s=lock_timeout_s)
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
@@ -104,8 +109,7 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is under way, then close."""
-        while self._writes:
-            await asyncio.wait(list(self._writes))
+        await self._turns.over()
         await self._pool.close()
 
     # Reading
@@ -150,17 +154,21 @@ class Database:
         """Run `work` in one transaction of the user's. All of it lands, or nothing.
 
         `ahead` is asked with the beginning, once the user is locked: see `Writing.ahead`. Where the connection breaks
-        it is run again, unless it was committed, so it must be able to. A cancelled caller leaves it to end by
-        itself. Raises StoreBusy where another writer holds the user beyond the time limit, CommitUnknown where the
-        connection broke during COMMIT and no server comes back that knows.
+        it is run again, unless it was committed, so it must be able to. A caller who is cancelled takes it along while
+        it waits for its turn, and leaves it to end by itself from then on. Raises StoreBusy where other writers hold
+        the user beyond the time limit, CommitUnknown where the connection broke during COMMIT and no server comes
+        back that knows.
         """
+        key = user_key(user_id)
+        await self._turns.take(key)
         task = asyncio.get_running_loop().create_task(self._surely(user_id, work, ahead))
         self._writes.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, key))
         return await asyncio.shield(task)
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, key: UUID, task: "asyncio.Task[Any]") -> None:
         self._writes.discard(task)
+        self._turns.give_back(key)
         # Looked at, or a failure that nobody waits for any more would be reported as never retrieved.
         if not task.cancelled():
             task.exception()
@@ -201,7 +209,8 @@ class Database:
             _BEGIN_WRITING,
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
-            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR UPDATE", (key,)),
+            # Of this strength: what refers to the user may be stored meanwhile, by the search index's upkeep for one.
+            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE", (key,)),
             *ahead,
         )
         transaction_id, changes, *counters = begun[0]
