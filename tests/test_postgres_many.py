@@ -1,4 +1,4 @@
-"""What a server does on its own among many users: it is kept from nobody by one, and costs nothing where nothing is due."""
+"""What a server does on its own among many users: nobody is kept from it by another, and idle it costs nothing."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -32,3 +32,13 @@ async def test_a_user_who_is_held_keeps_nobody_from_retention(postgres_url: str)
                 await cleo_is_done.wait()
         left = [len((await app.memory(user).list_sessions()).sessions) for user in ("ada", "bob", "cleo")]
     assert left == [1, 0, 0]
+
+
+async def test_retention_that_is_not_due_writes_nothing(postgres_url: str) -> None:
+    async with Backscroll(postgres_url, Settings(retention_days=30, semantic="off")) as app:
+        memory = app.memory("ada")
+        await memory.record_run(a_turn(), session_id="new")
+        assert await memory.apply_retention() is not None
+        before = await app.store.data_version("ada")
+        assert await memory.apply_retention() is None
+        assert await app.store.data_version("ada") == before

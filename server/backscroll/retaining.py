@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 
 from .errors import BackscrollError
 from .memory import Backscroll, Memory
+from .memory.forgetting import DAY_MS
+from .recall.reading import now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +57,7 @@ async def _retain(app: Backscroll, user_id: str | None, quiet_seconds: float, lo
             else:
                 # Of many users there is always one who writes; and each deletion takes a short moment.
                 await asyncio.sleep(quiet_seconds)
-                users = await app.store.users()
+                users = await app.store.choices.users_due(now_ms(), DAY_MS)
         except Exception as error:
             _tell(error)
             users = []
