@@ -185,3 +185,14 @@ async def test_a_new_index_says_what_the_old_one_said(store: Store, database: Pa
     assert await store.rebuild_index() == 40
     assert await store.search("ada", search) == before
     assert await store.check() == []
+
+
+async def test_who_is_due_for_retention_is_one_question(store: Store) -> None:
+    for name in ("cleo", "ada", "bob"):
+        await store.record(name, [await prepared(store, a_turn())])
+    assert await store.choices.users_due(1_000, 100) == ["ada", "bob", "cleo"]
+    assert await store.choices.claim_retention("bob", 1_000, 100)
+    assert await store.choices.users_due(1_099, 100) == ["ada", "cleo"]
+    assert await store.choices.users_due(1_100, 100) == ["ada", "bob", "cleo"]
+    # A clock that was set back is no reason to keep what expired.
+    assert await store.choices.users_due(999, 100) == ["ada", "bob", "cleo"]
