@@ -42,16 +42,6 @@ class RunRow:
     ended_at: int | None = None
 
 
-class Indexing(NamedTuple):
-    """The index entry of a message that waits to be stored. `at` is its time, in UTC ms."""
-
-    message_key: int
-    session_key: int
-    seq: int
-    at: int
-    entry: Entry
-
-
 @dataclass(slots=True)
 class Rows:
     """What a run adds, in the order of the columns that each list names.
@@ -69,7 +59,8 @@ class Rows:
     """user_key, sha256, mime_type, size_bytes, data, url; those that are here stay as they are."""
     shown: list[Row] = field(default_factory=list)
     """message_key, ordinal, user_key, sha256."""
-    entries: list[Indexing] = field(default_factory=list)
+    entries: list[tuple[int, int, int, int, Entry]] = field(default_factory=list)
+    """message_key, session_key, seq, created_at, what the search index holds of it."""
     digests: list[Row] = field(default_factory=list)
     """run_key, position, digest, seq, stored, is_system."""
 

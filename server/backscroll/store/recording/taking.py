@@ -9,7 +9,7 @@ from .. import PreparedMedia, PreparedMessage, PreparedRun
 from ..arrangement import arranged
 from ..indexing import Scope, entry, speaker_of
 from ..rows import dump, to_ms
-from .ground import Ground, Indexing, Rows, RunRow
+from .ground import Ground, Rows, RunRow
 from .sessions import OpenSession
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class Intake:
             session.user_key, session.session_key, session.source, role, session.row.project, self.row.agent, tools
         )
         made = entry(text, calls, scope, speaker_of(payload), forms)
-        self.rows.entries.append(Indexing(key, session.session_key, self.tally.seq, at, made))
+        self.rows.entries.append((key, session.session_key, self.tally.seq, at, made))
 
     def _note_dropped(self, message: PreparedMessage) -> None:
         """A message that policy drops leaves its calls' names and outcomes, no arguments and no result."""

@@ -89,13 +89,10 @@ def add(db: sqlite3.Connection, message_key: int, content: Entry, name: str = NA
         db.execute(f"INSERT INTO {name} (rowid, text, forms, scope) VALUES (?, ?, ?, ?)", (message_key, *content))
 
 
-def add_all(db: sqlite3.Connection, entries: Iterable[tuple[int, Entry]]) -> None:
-    """The same of several, by their keys."""
+def add_all(db: sqlite3.Connection, rows: Iterable[tuple[int, str, str, str]]) -> None:
+    """The same of several: their keys, and the columns of an Entry."""
     with index_errors:
-        db.executemany(
-            f"INSERT INTO {NAME} (rowid, text, forms, scope) VALUES (?, ?, ?, ?)",
-            ((key, *content) for key, content in entries),
-        )
+        db.executemany(f"INSERT INTO {NAME} (rowid, text, forms, scope) VALUES (?, ?, ?, ?)", rows)
 
 
 def add_again(db: sqlite3.Connection, indexed: Iterable[Indexed]) -> None:

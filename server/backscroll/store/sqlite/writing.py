@@ -33,10 +33,9 @@ class Writing(OnFile):
         return self._past(session_by_key(self.db, session_key))
 
     def _past(self, row: SessionRow) -> Past:
-        (covered,) = self.db.execute(
-            "SELECT max(last_seq) FROM summaries WHERE session_key = ?", (row.session_key,)
-        ).fetchone()
-        return Past(row, covered or 0, ways_of(self.db, row))
+        rows = self.db.execute(_PAST, (row.session_key, row.session_key)).fetchall()
+        ways = [Way(source or row.source, bool(imported)) for _, source, imported in rows if imported is not None]
+        return Past(row, rows[0][0] or 0, ways)
 
     def add_session(
         self, session_id: str, run: PreparedRun, *, created_at: int, updated_at: int, last_activity_at: int
@@ -82,18 +81,17 @@ class Writing(OnFile):
 
     def add_run(self, row: RunRow, columns: Mapping[str, Any]) -> None:
         parent = columns["parent_run_id"]
-        columns = {
-            "run_key": row.run_key,
-            "user_key": self.user_key,
-            "session_key": row.session_key,
-            "run_id": pack_id(row.run_id),
-            "run_index": row.run_index,
-            **columns,
-            "parent_run_id": None if parent is None else pack_id(parent),
-        }
-        self.db.execute(
-            f"INSERT INTO runs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-            tuple(columns.values()),
+        self._insert(
+            "runs",
+            {
+                "run_key": row.run_key,
+                "user_key": self.user_key,
+                "session_key": row.session_key,
+                "run_id": pack_id(row.run_id),
+                "run_index": row.run_index,
+                **columns,
+                "parent_run_id": None if parent is None else pack_id(parent),
+            },
         )
 
     def update_run(self, run_key: int, columns: Mapping[str, Any], opening: bytes | None) -> None:
@@ -110,7 +108,7 @@ class Writing(OnFile):
                 self.db.executemany(statement, waiting)
                 waiting.clear()
         if rows.entries:
-            index.add_all(self.db, ((one.message_key, one.entry) for one in rows.entries))
+            index.add_all(self.db, [(key, *content) for key, _, _, _, content in rows.entries])
             rows.entries.clear()
 
     def answer(self, call_key: int, status: str, result_key: int | None, duration_ms: int | None) -> None:
@@ -142,6 +140,11 @@ class Writing(OnFile):
         return self._run_key
 
 
+_PAST = (
+    "SELECT u.covered, w.source, w.imported "
+    "FROM (SELECT max(last_seq) AS covered FROM summaries WHERE session_key = ?) AS u "
+    "LEFT JOIN session_ways AS w ON w.session_key = ?"
+)
 _MESSAGES = (
     "INSERT INTO messages (message_key, session_key, run_key, seq, role, from_history, text, reasoning, tool_call_id, "
     "tool_name, is_error, payload, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
