@@ -12,9 +12,9 @@ from ..rows import to_ms
 from . import archiving
 from .database import Transaction, Writing, user_key
 from .deleting import Deleting, delete_one
-from .finding import look_up_session
 from .part import Part
 from .restoring import Restoring, restore
+from .rows import look_up_session
 
 
 class PostgresArriving(Part):

@@ -16,9 +16,9 @@ from ..purging import NOT_VACUUMED, TABLES, VACUUMED, Purged, Purging
 from ..rows import SessionRow, to_ms
 from ..values import Deleted
 from .database import Ask, Transaction, Writing, user_key
-from .finding import find_session, session_by_key, sessions_by_key
 from .handing import hand_over
 from .part import Part
+from .rows import find_session, session_by_key, sessions_by_key
 
 AT_ONCE = 20_000
 """Messages that one statement deletes: its time limit must do for them, with all that hangs on them."""
