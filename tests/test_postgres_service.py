@@ -340,6 +340,33 @@ async def test_a_server_that_takes_no_writes_is_read_from(postgres: PostgresServ
     postgres.drop(url)
 
 
+# Purging
+
+
+async def test_purges_keep_nobody_waiting_for_a_table_or_for_a_connection(postgres_url: str) -> None:
+    store = await PostgresStore.opened(postgres_url, pool_size=1, busy_timeout_s=0.5)
+    await store.ledger.save("bob", [a_state("/a")])
+    async with await psycopg.AsyncConnection.connect(postgres_url) as holder:
+        # As the server's own vacuum and ANALYZE hold it.
+        await holder.execute("LOCK TABLE messages IN SHARE UPDATE EXCLUSIVE MODE")
+        purges = [asyncio.create_task(store.purge(())) for _ in range(4)]
+        assert [state.path for state in await store.ledger.states("bob")] == ["/a"]
+        told = {purged.told for purged in await asyncio.wait_for(asyncio.gather(*purges), PATIENCE_S)}
+        assert [words.split(":")[0] for words in told] == ["purged in part"]
+    assert (await store.purge(())).told.startswith("vacuumed: ")
+    await store.close()
+
+
+async def test_purges_at_once_share_a_vacuum_that_begins_after_them(store: PostgresStore, postgres_url: str) -> None:
+    before = _vacuums(postgres_url)
+    purged = await asyncio.gather(*(store.purge(()) for _ in range(20)))
+    assert {one.told.split(":")[0] for one in purged} == {"vacuumed"}
+    at_once = _vacuums(postgres_url) - before
+    assert 1 <= at_once <= 4
+    await store.purge(())
+    assert _vacuums(postgres_url) - before == at_once + 1
+
+
 # A server that goes away
 
 
@@ -456,6 +483,14 @@ async def _used(url: str) -> None:
         )
         for n in range(12):
             assert (await two.memory(f"user {n}").get_session("s")).messages == 4
+
+
+def _vacuums(url: str) -> int:
+    """How often the table of messages was vacuumed by hand."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_stat_get_vacuum_count('messages'::regclass)").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _waiting_for_a_lock(url: str) -> None:

@@ -80,6 +80,7 @@ class PostgresStore(
     async def close(self) -> None:
         try:
             await self._index.close()
+            await self._vacuuming.close()
         finally:
             await self._database.close()
 

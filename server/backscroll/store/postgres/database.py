@@ -88,6 +88,21 @@ class Database:
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect, and run `prepare` (migrations) once. Raises StoreUnusable where the server refuses."""
+        connection = await self.connected()
+        try:
+            with postgres_errors():
+                await prepare(connection)
+        finally:
+            await connection.close()
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Finish what is under way, then close."""
+        await self._turns.over()
+        await self._pool.close()
+
+    async def connected(self) -> Connection:
+        """A connection beside the pool, outside of any transaction; for the caller to close. Raises StoreUnusable."""
         try:
             connection = await psycopg.AsyncConnection.connect(self._url, **_CONNECTING)
         except psycopg.ProgrammingError as error:
@@ -99,18 +114,8 @@ class Database:
             raise StoreUnusable(
                 "Postgres cannot be used on this event loop. On Windows take SelectorEventLoop: docs/postgres.md."
             ) from error
-        try:
-            with postgres_errors():
-                await _configured(connection)
-                await prepare(connection)
-        finally:
-            await connection.close()
-        await self._pool.open()
-
-    async def close(self) -> None:
-        """Finish what is under way, then close."""
-        await self._turns.over()
-        await self._pool.close()
+        await _configured(connection)
+        return connection
 
     # Reading
 
@@ -273,12 +278,6 @@ class Database:
             await Transaction(connection).together(_BEGIN_WRITING, self._limits, Ask(statement, values), _COMMIT)
 
         await self._patiently(once)
-
-    async def alone(self, statement: str) -> None:
-        """A statement outside of any transaction: VACUUM and its like."""
-        with postgres_errors():
-            async with self._pool.connection() as connection:
-                await connection.execute(statement.encode())
 
 
 _LOOK_AGAIN_S = 0.1
