@@ -5,6 +5,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
+import anyio
 import psycopg
 import pytest
 
@@ -13,7 +14,7 @@ from backscroll.errors import StoreBusy, StoreUnusable
 from backscroll.store import ImportState, migrate
 from backscroll.store.opening import StoreOptions, open_store
 from backscroll.store.postgres import PostgresStore
-from backscroll.store.postgres.database import Ask, Database, Writing
+from backscroll.store.postgres.database import Ask, Database, Transaction, Writing
 from backscroll.store.postgres.errors import CommitUnknown
 from backscroll.store.postgres.migrating import DIALECT
 from builders import a_tool_turn
@@ -178,6 +179,26 @@ async def test_another_writer_of_the_same_user_waits_and_one_of_another_user_doe
     assert order == ["other", "first", "second"]
     await hasty.close()
     await patient.close()
+
+
+async def test_a_read_that_is_cancelled_ends_on_the_server_and_its_connection_serves_on(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await database.open(_nothing)
+    ((backend,),) = (await database.fetch(Ask("SELECT pg_backend_pid()")))[0]
+
+    async def slow(transaction: Transaction) -> None:
+        await transaction.one("SELECT 1")
+        await transaction.one("SELECT pg_sleep(30)")
+
+    for read in (lambda: database.fetch(Ask("SELECT pg_sleep(30)")), lambda: database.read(slow)):
+        # As a request's: it cancels whoever waits in it again and again.
+        async with anyio.create_task_group() as request:
+            request.start_soon(read)
+            await _sleeping(postgres_url, backend)
+            request.cancel_scope.cancel()
+        # The same connection, at once: the query is not at it any more.
+        assert await asyncio.wait_for(database.fetch(Ask("SELECT pg_backend_pid()")), PATIENCE_S / 3) == [[(backend,)]]
+    await database.close()
 
 
 @pytest.fixture
@@ -495,13 +516,19 @@ def _vacuums(url: str) -> int:
 
 async def _waiting_for_a_lock(url: str) -> None:
     """Come back once somebody waits for a row of this database."""
+    await _seen(url, "wait_event_type = 'Lock'")
+
+
+async def _sleeping(url: str, backend: int) -> None:
+    await _seen(url, f"wait_event = 'PgSleep' AND pid = {backend}")
+
+
+async def _seen(url: str, where: str) -> None:
+    """Come back once there is such a connection to this database."""
+    statement = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}"
     async with asyncio.timeout(PATIENCE_S), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        while True:
-            cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if await cursor.fetchone() != (0,):
-                return
+        while await (await connection.execute(statement.encode())).fetchone() == (0,):
+            pass
 
 
 async def _nothing(connection: object) -> None: ...

@@ -7,7 +7,7 @@ take a connection, and for another user's only where as many as `Turns` lets in 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -85,6 +85,7 @@ class Database:
         # Readers always find a connection, save in a pool that has hardly any.
         self._turns = Turns(most=max(1, pool_size - 2), patience_s=lock_timeout_s)
         self._writes: set[asyncio.Task[Any]] = set()
+        self._reads: set[asyncio.Task[Any]] = set()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect, and run `prepare` (migrations) once. Raises StoreUnusable where the server refuses."""
@@ -99,6 +100,8 @@ class Database:
     async def close(self) -> None:
         """Finish what is under way, then close."""
         await self._turns.over()
+        while self._reads:
+            await asyncio.wait(list(self._reads))
         await self._pool.close()
 
     async def connected(self) -> Connection:
@@ -126,7 +129,7 @@ class Database:
             told = await Transaction(connection).together(_BEGIN_READING, self._limits, *asked, _COMMIT)
             return told[2:-1]
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work`, which needs several round trips, as of one point in time."""
@@ -138,7 +141,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
@@ -174,9 +177,7 @@ class Database:
     def _ended(self, key: UUID, task: "asyncio.Task[Any]") -> None:
         self._writes.discard(task)
         self._turns.give_back(key)
-        # Looked at, or a failure that nobody waits for any more would be reported as never retrieved.
-        if not task.cancelled():
-            task.exception()
+        _looked_at(task)
 
     async def _surely(self, user_id: str, work: Callable[[Writing], Awaitable[T]], ahead: Sequence[Ask]) -> T:
         while True:
@@ -229,6 +230,25 @@ class Database:
             raise
         return done
 
+    async def _to_its_end(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Whoever is cancelled leaves at once; what was asked is cancelled once, and cleans up by itself.
+
+        A request's scope cancels its task with every await. A connection that gives up a statement has to wait for the
+        server, or it would be closed and the statement would run on.
+        """
+        task = asyncio.get_running_loop().create_task(asked)
+        self._reads.add(task)
+        task.add_done_callback(self._read)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _read(self, task: "asyncio.Task[Any]") -> None:
+        self._reads.discard(task)
+        _looked_at(task)
+
     async def _patiently(self, once: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `once` on a connection; on another one where it broke, until the server is back or patience ends."""
         loop = asyncio.get_running_loop()
@@ -269,7 +289,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def upkeep(self, statement: str, values: Values = ()) -> None:
         """A statement of no one user's, in a transaction of its own. It may come to be run twice."""
@@ -277,7 +297,7 @@ class Database:
         async def once(connection: Connection) -> None:
             await Transaction(connection).together(_BEGIN_WRITING, self._limits, Ask(statement, values), _COMMIT)
 
-        await self._patiently(once)
+        await self._to_its_end(self._patiently(once))
 
 
 _LOOK_AGAIN_S = 0.1
@@ -298,6 +318,12 @@ _CONNECTING: dict[str, Any] = {
 
 async def _configured(connection: Connection) -> None:
     connection.adapters.register_dumper(str, CleanDumper)
+
+
+def _looked_at(task: "asyncio.Task[Any]") -> None:
+    """Or a failure that nobody waits for any more would be reported as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _cannot_connect(error: psycopg.OperationalError) -> str:
