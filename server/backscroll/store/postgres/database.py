@@ -66,6 +66,8 @@ class Database:
         lock_timeout_s: float = 10.0,
     ) -> None:
         self._url = url
+        self.digest_key: bytes | None = None
+        """What digests are made with here, once it is known: nothing is written where the database has another."""
         self._patience_s = lock_timeout_s
         self._limits = Ask(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true), "
@@ -216,10 +218,18 @@ class Database:
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
             # Of this strength: what refers to the user may be stored meanwhile, by the search index's upkeep for one.
-            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE", (key,)),
+            Ask(
+                f"SELECT {_KEY_REPLACED}, {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE",
+                (self.digest_key, key),
+            ),
             *ahead,
         )
-        transaction_id, changes, *counters = begun[0]
+        replaced, transaction_id, changes, *counters = begun[0]
+        if replaced:
+            raise StoreUnusable(
+                "The key of this database was replaced while it was open, by `backscroll copy`. Nothing was written. "
+                "Restart this server."
+            )
         writing = Writing(connection, key, Counters(*counters), answers)
         done = await work(writing)
         try:
@@ -304,6 +314,9 @@ _LOOK_AGAIN_S = 0.1
 _BEGIN_READING = Ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _BEGIN_WRITING = Ask("BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Ask("COMMIT")
+
+# Once there is a user it stays what it is: see `adopt_key`.
+_KEY_REPLACED = "(SELECT value <> %s::bytea FROM meta WHERE name = 'digest_key')"
 
 # No named statements: a pooler in transaction mode gives each transaction another server connection.
 _CONNECTING: dict[str, Any] = {
