@@ -69,6 +69,7 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
+        database.digest_key = found[0]
         store = cls(database, found[0], url)
         try:
             await store._index.open()
@@ -80,6 +81,7 @@ class PostgresStore(
     async def close(self) -> None:
         try:
             await self._index.close()
+            await self._vacuuming.close()
         finally:
             await self._database.close()
 
