@@ -55,3 +55,19 @@ def test_counts_are_remembered_of_those_only_of_whom_there_are_any() -> None:
     assert frequencies.of(ada, '"often"') == 900
     frequencies.note(ada, 11_001, {})
     assert frequencies.of(ada, '"often"') is None
+
+
+async def test_messages_that_want_vectors_are_looked_for_with_the_user_who_has_news(postgres_url: str) -> None:
+    async with Backscroll(postgres_url, Settings(semantic="off")) as app:
+        vectors = app.store.vectors
+        await vectors.claim("model")
+        for name in ("ada", "bob"):
+            await app.memory(name).record_run(a_turn(), session_id="s")
+        read = await vectors.unembedded(limit=10, max_chars=100, of=["bob", "nobody"])
+        assert read is not None
+        assert read.user_id == "bob"
+        assert await vectors.save(read, [])
+        assert await vectors.unembedded(limit=10, max_chars=100, of=["bob"]) is None
+        left = await vectors.unembedded(limit=10, max_chars=100)
+        assert left is not None
+        assert left.user_id == "ada"

@@ -31,7 +31,10 @@ _PLANNING = Ask(
     "set_config('max_parallel_workers_per_gather', '0', true)"
 )
 
-_HOLDING = "FROM search_entries AS m WHERE m.user_key = %(user)s AND m.terms @@ %(query)s::tsquery AND m.message_key <= %(as_of)s"
+_HOLDING = (
+    "FROM search_entries AS m WHERE m.user_key = %(user)s AND m.terms @@ %(query)s::tsquery "
+    "AND m.message_key <= %(as_of)s"
+)
 
 
 class Frequencies:
