@@ -48,7 +48,7 @@ class PostgresStore(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
         self.ledger = PostgresLedger(database, url)
-        self.facts = PostgresFacts(database, self.tombstone_digest)
+        self.facts = PostgresFacts(database, self.tombstone_digest, lambda: self.ledger.machine)
         self.arriving = PostgresArriving(self, lambda: self.ledger.machine)
         self.tokens = PostgresTokens(database)
 
