@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import psycopg
 import pytest
 
@@ -198,6 +199,25 @@ async def test_a_read_that_is_cancelled_ends_on_the_server_and_its_connection_se
             request.cancel_scope.cancel()
         # The same connection, at once: the query is not at it any more.
         assert await asyncio.wait_for(database.fetch(Ask("SELECT pg_backend_pid()")), PATIENCE_S / 3) == [[(backend,)]]
+    await database.close()
+
+
+async def test_reads_that_are_cancelled_at_any_moment_cost_the_pool_no_connection(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=2, lock_timeout_s=5)
+    await database.open(_nothing)
+
+    async def hurried(ticks: int) -> None:
+        for _ in range(20):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(database.fetch, Ask("SELECT 1"))
+                    for _ in range(ticks):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+
+    await asyncio.gather(*(hurried(ticks) for ticks in range(40)))
+    async with database.snapshot(), database.snapshot():
+        pass
     await database.close()
 
 

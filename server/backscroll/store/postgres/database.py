@@ -88,6 +88,7 @@ class Database:
         self._turns = Turns(most=max(1, pool_size - 2), patience_s=lock_timeout_s)
         self._writes: set[asyncio.Task[Any]] = set()
         self._reads: set[asyncio.Task[Any]] = set()
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect, and run `prepare` (migrations) once. Raises StoreUnusable where the server refuses."""
@@ -102,8 +103,8 @@ class Database:
     async def close(self) -> None:
         """Finish what is under way, then close."""
         await self._turns.over()
-        while self._reads:
-            await asyncio.wait(list(self._reads))
+        while under_way := [*self._reads, *self._returning]:
+            await asyncio.wait(under_way)
         await self._pool.close()
 
     async def connected(self) -> Connection:
@@ -243,8 +244,7 @@ class Database:
     async def _to_its_end(self, asked: Coroutine[Any, Any, T]) -> T:
         """Whoever is cancelled leaves at once; what was asked is cancelled once, and cleans up by itself.
 
-        A request's scope cancels its task with every await. A connection that gives up a statement has to wait for the
-        server, or it would be closed and the statement would run on.
+        In a request it would be cancelled with every await: closed at once, its statement running on.
         """
         task = asyncio.get_running_loop().create_task(asked)
         self._reads.add(task)
@@ -274,20 +274,25 @@ class Database:
                 pause = min(pause * 2, 0.5)
 
     async def _on_connection(self, once: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self._pool.connection() as connection:
-            try:
-                return await once(connection)
-            except psycopg.Error as error:
-                if is_lost(error):
-                    await connection.close()
-                    raise ConnectionLost from error
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-                raise
-            except BaseException:
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-                raise
+        connection = await self._pool.getconn()
+        try:
+            return await once(connection)
+        except psycopg.Error as error:
+            if is_lost(error):
+                await connection.close()
+                raise ConnectionLost from error
+            raise
+        finally:
+            # Whole, even where we are cancelled on the way: the pool would be short of one for good.
+            returning = asyncio.get_running_loop().create_task(self._give_back(connection))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
+
+    async def _give_back(self, connection: Connection) -> None:
+        with suppress(psycopg.Error):
+            await connection.rollback()
+        await self._pool.putconn(connection)
 
     async def change(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction that is of no user: what is true of the whole database."""
