@@ -107,7 +107,8 @@ class Filling:
             logger.warning("vectors of messages could not be made, trying again later: %s", failure)
 
     async def fill(self, *, gently: bool, of: Collection[str] | None = None) -> None:
-        """Until no message of these users (None: of any) lacks its vector. `gently` rests between steps, half of the time.
+        """Until no message of these users (None: of any) lacks its vector. `gently` rests between steps, half
+        of the time.
 
         Raises EmbeddingError, StoreError.
         """
