@@ -28,6 +28,7 @@ class Refused(Exception):
     def __init__(self, status: int, told: str) -> None:
         super().__init__(f"HTTP {status}: {told[:300]}")
         self.status = status
+        self.told = told
 
 
 class Wire:

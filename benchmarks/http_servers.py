@@ -65,6 +65,10 @@ class Service:
         """Process ids of the workers; of the server itself where it has none."""
         return children_of(self.process.pid) or [self.process.pid]
 
+    def processes(self) -> list[int]:
+        """All of them: what a new worker may, it has from the server."""
+        return [self.process.pid, *children_of(self.process.pid)]
+
     def resident_bytes(self) -> int:
         """Of the worker that holds most."""
         return max(_resident(pid) for pid in self.workers())
@@ -176,7 +180,7 @@ async def databases(folder: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def postgres_server() -> "AsyncIterator[PostgresServer]":
+async def postgres_server(log_segment_mb: int = 16) -> "AsyncIterator[PostgresServer]":
     """A server of the tests' kind, but one that forgets nothing: durable as its packager has set it up."""
     tests = str(Path(__file__).parents[1] / "tests")
     if tests not in sys.path:
@@ -185,7 +189,7 @@ async def postgres_server() -> "AsyncIterator[PostgresServer]":
 
     # In a thread: it runs a loop of its own while it makes its template.
     with ExitStack() as stack:
-        yield await asyncio.to_thread(stack.enter_context, of_tests.postgres_server(settings={}))
+        yield await asyncio.to_thread(stack.enter_context, of_tests.postgres_server({}, log_segment_mb))
 
 
 def _fresh(folder: Path, stem: str, suffix: str) -> Path:

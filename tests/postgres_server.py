@@ -130,7 +130,7 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[PostgresServer]:
+def postgres_server(settings: Mapping[str, str] = _FORGETFUL, log_segment_mb: int = 16) -> Iterator[PostgresServer]:
     """A server of our own, with a migrated template; gone when this is left. Without `settings` it forgets nothing."""
     folder = Path(tempfile.mkdtemp(prefix="backscroll-pg-"))
     account = _unprivileged() if os.geteuid() == 0 else None
@@ -139,8 +139,9 @@ def postgres_server(settings: Mapping[str, str] = _FORGETFUL) -> Iterator[Postgr
     server = PostgresServer(folder, _binaries(folder, account), free_port(), account)
     try:
         server._run(
-            "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
-        )
+            "initdb", "-D", str(folder / "data"), "-U", "backscroll", "-A", "trust", "-E", "UTF8", "--locale=C", "-N",
+            "--wal-segsize", str(log_segment_mb),
+        )  # fmt: skip
         lines = [f"{name} = '{value}'" for name, value in {**_OURS, **settings}.items()]
         lines += [f"port = {server.port}", f"unix_socket_directories = '{folder}'"]
         with (folder / "data" / "postgresql.conf").open("a") as config:

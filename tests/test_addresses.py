@@ -3,6 +3,8 @@
 import pytest
 
 from backscroll.addresses import bare, companions, has_password, is_clear, shown, without_password
+from backscroll.errors import InvalidArgument
+from backscroll.store.opening import open_store
 
 
 @pytest.mark.parametrize(
@@ -44,3 +46,10 @@ def test_the_files_of_a_database_file_lie_beside_it() -> None:
     assert companions("/home/ada/talk.db", "/data") == ("/home/ada", "talk.db")
     assert companions("sqlite:////home/ada/my%20talk.db", "/data") == ("/home/ada", "my talk.db")
     assert companions(None, "/data") == ("/data", "backscroll.db")
+
+
+@pytest.mark.parametrize("address", ["host=127.0.0.1 password=hunter2", "dbname=notes user=ada", "password = hunter2"])
+async def test_an_address_in_libpqs_own_form_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(InvalidArgument, match="postgresql://") as told:
+        await open_store(address)
+    assert "hunter2" not in str(told.value)

@@ -9,8 +9,8 @@ import pytest
 from backscroll import Backscroll
 from backscroll.config import Settings
 from backscroll.retaining import retaining
-from backscroll.store.postgres.answering import Frequencies
 from backscroll.store.postgres.database import user_key
+from backscroll.store.postgres.frequencies import Frequencies
 from builders import a_turn
 
 pytestmark = pytest.mark.anyio

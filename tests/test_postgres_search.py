@@ -158,7 +158,8 @@ async def test_both_stores_find_the_same_with_the_same_measures(
         assert await postgres.search("ada", asked) == expected, (query, filters)
         assert await postgres.weights("ada", asked) == expected.weights
         found += len(expected.candidates)
-    for query, filters in product(QUERIES, ({}, {"session": "#4"}, {"session": "ada-fork"}, {"tool_name": "bash"})):
+    narrowed: list[dict[str, Any]] = [{}, {"session": "#4"}, {"session": "ada-fork"}, {"tool_name": "bash"}]
+    for query, filters in product(QUERIES, narrowed):
         clues = tuple(Clue(term) for term in read(query, NOW).terms)
         sought = CallSearch(clues, **filters)
         expected_calls = await sqlite.find_calls("ada", sought)

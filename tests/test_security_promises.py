@@ -66,3 +66,22 @@ async def test_on_postgres_other_users_words_do_not_move_a_ranking(postgres_url:
         for number in range(40):
             await app.memory("ada").record_run(a_turn(f"{common} number {number}", "Yes."), session_id=f"s{number}")
         assert await _order(bob) == before
+
+
+async def test_a_purge_over_http_tells_nothing_of_what_others_said(tmp_path: Path) -> None:
+    """How often a deleted word is left in the file would tell whether anybody else said it."""
+    database, env = tmp_path / "sessions.db", folders(tmp_path)
+    ada, _ = await token_for(database, "ada", "read,write,delete", **env)
+    bob, _ = await token_for(database, "bob", "read,write,delete", **env)
+    receipts = []
+    async with the_http_server(database, env=env) as server:
+        await server.post(
+            call_of("record_run", messages=a_turn("a word: quetzalcoatlus"), session_id="hers"), token=ada
+        )
+        for guess in ("quetzalcoatlus", "pterodactylus"):
+            messages = a_turn(f"a word: {guess}", "Heard.")
+            await server.post(call_of("record_run", messages=messages, session_id=guess), token=bob)
+            answer = await server.post(call_of("delete_session", session_id=guess, purge=True), token=bob)
+            receipts.append(answer.json()["result"]["structuredContent"]["purge"])
+    assert receipts[0] == receipts[1]
+    assert receipts[0].startswith("purge pending") and "operator" in receipts[0]

@@ -105,11 +105,12 @@ async def opened(
         else:
             tenancy = Tenancy(app, access_of, remote=True, machine=machine)
         notices = Notices(app)
+        one_user = tenancy.machine and not settings.multi_user
+        app.is_shared = not one_user
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(notices.running())
             if tenancy.machine:
                 await stack.enter_async_context(attached(app, background=True))
-            one_user = tenancy.machine and not settings.multi_user
             await stack.enter_async_context(retaining(app, settings.user if one_user else None))
             yield build_server(tenancy, notices, profile=settings.profile, senders=_senders(settings))
 

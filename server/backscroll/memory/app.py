@@ -50,6 +50,8 @@ class Backscroll:
         self.catch_up: Callable[[str], Awaitable[Behind | None]] | None = None
         """Before a user's sessions are read: wait a little for what their hosts wrote a moment ago, and tell what is
         still missing then. None where nobody keeps up with them: whoever does sets it."""
+        self.is_shared = False
+        """Whether whoever asks is one of many and no operator: then nothing is done here that concerns the others."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._listeners: list[Listener] = []
 

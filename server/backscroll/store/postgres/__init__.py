@@ -63,12 +63,13 @@ class PostgresStore(
         found: list[bytes] = []
 
         async def prepare(connection: Connection) -> None:
-            await migrated(connection)
+            await migrated(connection, lock_timeout_s=busy_timeout_s)
             cursor = await connection.execute("SELECT value FROM meta WHERE name = 'digest_key'")
             row: Any = await cursor.fetchone()
             found.append(row[0])
 
         await database.open(prepare)
+        database.digest_key = found[0]
         store = cls(database, found[0], url)
         try:
             await store._index.open()
@@ -80,6 +81,7 @@ class PostgresStore(
     async def close(self) -> None:
         try:
             await self._index.close()
+            await self._vacuuming.close()
         finally:
             await self._database.close()
 

@@ -48,11 +48,11 @@ class Transaction:
         cursors = []
         async with self.connection.pipeline():
             for one in asked:
-                cursor = self.connection.cursor()
                 if isinstance(one, Each):
+                    cursor = self.connection.cursor()
                     await cursor.executemany(_sql(one.statement), one.rows)
                 else:
-                    await cursor.execute(_sql(one.statement), one.values)
+                    cursor = await self.connection.execute(_sql(one.statement), one.values)
                 cursors.append(cursor)
         return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
