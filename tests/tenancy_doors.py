@@ -272,9 +272,7 @@ async def ask(client: Client, method: str, params: Mapping[str, Any]) -> Any:
         return await client.get_prompt(params["name"], dict(params["arguments"]))
     assert method == "completion/complete"
     if params["ref"] == "prompt":
-        return await client.complete(
-            mcp.PromptReference(name="resume"), {"name": "session", "value": params["value"]}
-        )
+        return await client.complete(mcp.PromptReference(name="resume"), {"name": "session", "value": params["value"]})
     template = mcp.ResourceTemplateReference(uri="session://{session_id}")
     return await client.complete(template, {"name": "session_id", "value": params["value"]})
 
