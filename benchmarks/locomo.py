@@ -1,5 +1,7 @@
 """`python -m benchmarks.locomo PATH`: questions about months of talk, ours beside plain BM25.
 
+`--postgres URL` asks the same of both stores, one after the other.
+
 PATH is a LoCoMo-shaped file or a folder of them: `session_N`, a list of turns {speaker, dia_id, text}, at
 `session_N_date_time`, and `qa`, a list of {question, evidence, category}. Each conversation is recorded in a file of
 its own through `record_run`, with its real dates, the speakers by name, and the caption of a shared picture as part of
@@ -93,11 +95,12 @@ class Loaded:
 
     conversation: Conversation
     app: Backscroll
+    user: str = USER
     ids: dict[str, str] = field(default_factory=dict)
 
     @property
     def memory(self) -> Memory:
-        return self.app.memory(USER)
+        return self.app.memory(self.user)
 
 
 def read_conversations(path: Path) -> list[Conversation]:
@@ -281,19 +284,23 @@ def costs(ranks: Sequence[Ranks]) -> str:
     return f"{tokens:.0f} tokens an answer; p50 {statistics.median(milliseconds):.1f} ms, p95 {p95:.1f} ms"
 
 
-async def measure(path: Path, folder: Path, console: Console, *, semantic: str) -> None:
-    """The rows of ours, with vectors or without. Raises ValueError for a path without conversations."""
+async def measure(path: Path, folder: Path, console: Console, *, semantic: str, postgres: str | None = None) -> None:
+    """The rows of ours, with vectors or without. Raises ValueError for a path without conversations.
+
+    Each conversation is in a file of its own, or all are in one database on Postgres, each a user's.
+    """
     conversations = read_conversations(path)
     opened: list[Loaded] = []
     try:
         for conversation in conversations:
-            app = Backscroll(str(folder / f"{semantic}-{conversation.name}.db"), Settings(semantic=semantic))
-            opened.append(Loaded(conversation, await app.__aenter__()))
+            file = str(folder / f"{semantic}-{conversation.name}.db")
+            app = Backscroll(postgres or file, Settings(semantic=semantic))
+            opened.append(Loaded(conversation, await app.__aenter__(), f"{USER}-{semantic}-{conversation.name}"))
             await record(opened[-1])
         if semantic == "auto" and opened[0].app.semantic is None:
             console.print("Without vectors only: the extra `semantic` is not installed.")
             return
-        vectors = "without vectors" if semantic == "off" else "with vectors"
+        vectors = ("on Postgres, " if postgres else "") + ("without vectors" if semantic == "off" else "with vectors")
         known = {conversation.digest for conversation in conversations} & set(shipped.LEARNED_ON)
         told = f" ({len(known)} of these conversations taught them: not to be quoted)" if known else ""
         ranks = [one for loaded in opened for one in await ask(loaded)]
@@ -322,6 +329,7 @@ def main() -> None:
     parser.add_argument(
         "--semantic", choices=("off", "auto"), help="only without vectors, or only with; both by default"
     )
+    parser.add_argument("--postgres", metavar="URL", help="the same beside it in an empty Postgres database")
     asked = parser.parse_args()
     console = Console()
     counter.load()
@@ -329,7 +337,8 @@ def main() -> None:
         try:
             measure_plain(asked.path, console)
             for semantic in (asked.semantic,) if asked.semantic else ("off", "auto"):
-                asyncio.run(measure(asked.path, Path(folder), console, semantic=semantic))
+                for postgres in dict.fromkeys((None, asked.postgres)):
+                    asyncio.run(measure(asked.path, Path(folder), console, semantic=semantic, postgres=postgres))
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f"Cannot read conversations from {asked.path}: {error}")
 

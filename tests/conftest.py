@@ -22,8 +22,24 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.register_profile("hunt", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-STORES = tuple(os.environ.get("BACKSCROLL_TEST_STORES", "sqlite").split(","))
-"""Every implementation of Store: the contract suite runs once with each."""
+STORES = ("sqlite", "postgres")
+"""Every implementation of Store: what is about stores, recall and the server runs once with each."""
+
+CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
+"""`BACKSCROLL_TEST_STORES=postgres uv run pytest` runs whatever takes a `url` with these."""
+
+ABOUT_FILES = (
+    "auth_jwt",
+    "auth_keys",
+    "capture",
+    "doctor",
+    "import",
+    "policy",
+    "recording_shapes",
+    "redaction_rules",
+    "sync",
+)
+"""Tests of what comes before a store or stands beside it: SQLite is enough."""
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +117,17 @@ def partitioned_url(postgres: PostgresServer, kept_partitioned_url: str) -> str:
     return kept_partitioned_url
 
 
-@pytest.fixture(params=STORES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whoever asks for `url` runs once with each store; whoever looks into the file behind it, with SQLite alone."""
+    if "url" in metafunc.fixturenames:
+        looks_into_file = "database" in metafunc.fixturenames
+        name = metafunc.module.__name__.removeprefix("test_")
+        stores = CHOSEN_STORES or (STORES[:1] if name.startswith(ABOUT_FILES) else STORES)
+        kinds = [kind for kind in stores if kind == "sqlite" or not looks_into_file]
+        metafunc.parametrize("url", kinds, indirect=True)
+
+
+@pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param in ("postgres", "partitioned"):
@@ -110,8 +136,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """The file behind `url`."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The file behind `url`. What asks for it is about that file."""
+    if "url" in request.fixturenames and request.node.callspec.params["url"] != "sqlite":
+        pytest.skip("about the file of a SQLite database")
     return tmp_path / "sessions.db"
 
 

@@ -114,13 +114,13 @@ async def a_server(
     user: str = "ada",
     access_of: Callable[[Any], Access] | None = None,
     profile: str = "full",
-    **told: bool,
+    remote: bool = False,
+    machine: bool = True,
 ) -> AsyncIterator[BackscrollServer]:
-    """The server in this process: for one user as over stdio, or for whoever `access_of` tells. `told` is Tenancy's."""
+    """The server in this process: for one user as over stdio, or for whoever `access_of` tells."""
     whole = local(user, multi_user=app.settings.multi_user)
-    tenancy = Tenancy(app, access_of or (lambda _: whole), **told)
-    if not tenancy.remote:
-        tenancy.hinted_by(os.environ, working_folder())
+    hints: dict[str, Any] = {} if remote else {"environ": os.environ, "folder": working_folder()}
+    tenancy = Tenancy(app, access_of or (lambda _: whole), remote=remote, machine=machine, **hints)
     notices = Notices(app)
     async with notices.running():
         yield build_server(tenancy, notices, profile=profile)

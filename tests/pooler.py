@@ -103,8 +103,13 @@ async def _talk(
     try:
         while True:
             await asyncio.wait([asked])
-            if asked.result()[0] == b"X":
+            kind, _ = asked.result()
+            if kind == b"X":
                 return
+            if kind == b"H":
+                # A wish to be answered now, after all was: it begins nothing.
+                asked = asyncio.create_task(_next(reader))
+                continue
             backend = await free.get()
             held.append(backend)
             pooled.served[backend.number] += 1
@@ -137,7 +142,9 @@ async def _transaction(
                 backend.writer.write(message)
                 # One ReadyForQuery answers each of these; all else is answered before the next of them is.
                 ends = kind in (b"S", b"Q", b"F")
-                unanswered, open_messages = unanswered + ends, not ends
+                unanswered += ends
+                if kind != b"H":
+                    open_messages = not ends
                 asked = asyncio.create_task(_next(reader))
             if told.done():
                 kind, message = told.result()

@@ -10,7 +10,7 @@ from backscroll.auth.verifying import Verifier
 from backscroll.exporting import export_jsonl, export_markdown
 from backscroll.importing import import_paths, import_stream
 from backscroll.redacting import redact_stored
-from builders import a_tool_turn, a_turn, assistant, picture, user
+from builders import a_tool_turn, a_turn, assistant, picture
 from hook_doors import claude, heard
 
 TRANSCRIPT = Path(__file__).parent / "fixtures" / "claude_code" / "every_turn.jsonl"
@@ -18,7 +18,10 @@ TRANSCRIPT = Path(__file__).parent / "fixtures" / "claude_code" / "every_turn.js
 
 async def every_tool(memory: Memory) -> None:
     """What agents call: all tools, and the same again, so that what is known is met."""
-    said = [user([{"type": "text", "text": "where is the harbour of Bergen?"}, picture()]), *a_tool_turn(7)]
+    said = [
+        {"role": "user", "content": [{"type": "text", "text": "where is the harbour of Bergen?"}, picture()]},
+        *a_tool_turn(7),
+    ]
     for _ in range(2):
         await memory.record_run(said, session_id="one", run_id="r1", title="Harbours", project="p", agent="coder")
     await memory.record_run([*said, *a_turn()], session_id="one", run_id="r2", state={"n": 1})
@@ -86,7 +89,7 @@ async def of_the_store(memory: Memory) -> None:
     await store.counts(user_id)
     await store.extent(user_id)
     await store.about(user_id, thorough=True)
-    await store.data_version()
+    await store.data_version(user_id)
     await store.index_is_current()
     await store.vectors.counts(user_id)
     await store.secrets.counts(user_id)

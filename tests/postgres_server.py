@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
-from scripts.partitioned_schema import partitioned
 
 from backscroll.store import migrate
 from backscroll.store.postgres.migrating import DIALECT
@@ -80,6 +79,9 @@ class PostgresServer:
 
     def partitioned_database(self, parts: int) -> str:
         """A fresh database whose tables are in parts by user, as the script for that makes them; its URL."""
+        # Found beside the tests' folder, which not all who start a server have on their path.
+        from scripts.partitioned_schema import partitioned
+
         url = self.empty_database()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("\n".join(partitioned(parts)).encode())

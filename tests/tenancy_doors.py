@@ -145,7 +145,8 @@ async def two_users(app: backscroll.Backscroll) -> tuple[Names, Names]:
     )  # fmt: skip
     nobodys = Names(
         "never-was", "#77", "#1.77", "#77.1", "run-77", "0" * 64,
-        "NOBODY agent", "tool_NOBODY", "/home/NOBODY", "NOBODY title", "NOBODYSAID", dict.fromkeys(cursors, "eyJub2JvZHkiOjF9"),
+        "NOBODY agent", "tool_NOBODY", "/home/NOBODY", "NOBODY title", "NOBODYSAID",
+        dict.fromkeys(cursors, "eyJub2JvZHkiOjF9"),
     )  # fmt: skip
     return hers, nobodys
 

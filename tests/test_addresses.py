@@ -3,10 +3,12 @@
 import pytest
 
 from backscroll.addresses import bare, companions, has_password, is_clear, shown, without_password
+from backscroll.errors import InvalidArgument
+from backscroll.store.opening import open_store
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("address", "told"),
     [
         ("postgresql://ada:hunter2@db.example:5433/talk?sslmode=require", "postgresql://ada:***@db.example:5433/talk?sslmode=require"),
         ("postgresql://ada@db.example/talk", "postgresql://ada@db.example/talk"),
@@ -21,11 +23,11 @@ from backscroll.addresses import bare, companions, has_password, is_clear, shown
         ("sqlite:////home/ada/a:b@c.db", "sqlite:////home/ada/a:b@c.db"),
     ],
 )  # fmt: skip
-def test_an_address_is_shown_without_its_passwords(url: str, told: str) -> None:
-    assert shown(url) == told
-    assert has_password(url) == ("***" in told)
-    assert is_clear(url) == (told != "postgresql://***")
-    assert "ter2" not in without_password(url)
+def test_an_address_is_shown_without_its_passwords(address: str, told: str) -> None:
+    assert shown(address) == told
+    assert has_password(address) == ("***" in told)
+    assert is_clear(address) == (told != "postgresql://***")
+    assert "ter2" not in without_password(address)
 
 
 def test_the_files_of_a_servers_database_are_named_by_host_and_database_alone() -> None:
@@ -44,3 +46,10 @@ def test_the_files_of_a_database_file_lie_beside_it() -> None:
     assert companions("/home/ada/talk.db", "/data") == ("/home/ada", "talk.db")
     assert companions("sqlite:////home/ada/my%20talk.db", "/data") == ("/home/ada", "my talk.db")
     assert companions(None, "/data") == ("/data", "backscroll.db")
+
+
+@pytest.mark.parametrize("address", ["host=127.0.0.1 password=hunter2", "dbname=notes user=ada", "password = hunter2"])
+async def test_an_address_in_libpqs_own_form_is_refused_and_not_repeated(address: str) -> None:
+    with pytest.raises(InvalidArgument, match="postgresql://") as told:
+        await open_store(address)
+    assert "hunter2" not in str(told.value)

@@ -1,11 +1,14 @@
 """`backscroll copy`: a SQLite database goes into Postgres whole, can be broken off, and proves what it says."""
 
+import asyncio
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,10 @@ from backscroll import Backscroll, Memory
 from backscroll.copying import CopyReport, copy, opened
 from backscroll.errors import InvalidArgument, StoreUnusable
 from backscroll.exporting import export_jsonl
+from backscroll.ids import user_tag
+from backscroll.store.postgres import PostgresStore
+from backscroll.store.postgres.database import Writing
+from backscroll.store.tokens import StoredToken
 from builders import picture
 from cli_doors import environment
 from postgres_server import PostgresServer
@@ -89,11 +96,11 @@ async def exported(url: str, user: str = "ada") -> list[dict[str, Any]]:
 
 def rows(url: str, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[arg-type]
+        cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
-def everything(url: str) -> dict[str, list[tuple[Any, ...]]]:
+def everything(url: str) -> dict[str, list[str]]:
     """What is in each table, times of copying aside."""
     tables = rows(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
     return {
@@ -129,7 +136,7 @@ async def test_numbers_go_on_where_they_were_and_what_was_deleted_stays_out(sour
 
 async def test_a_run_that_is_sent_again_is_known_in_the_target(source: str, target: str) -> None:
     await filled(source)
-    again = {
+    again: dict[str, Any] = {
         "messages": [
             {"role": "user", "content": "Question 2 of scrubbed, a NUL \x00 in it"},
             {"role": "assistant", "content": "I look.", "tool_calls": [a_call("c2")]},
@@ -164,6 +171,61 @@ async def test_pauses_redactions_the_ledger_and_choices_come_along(source: str, 
     assert rows(target, "SELECT kind, count FROM redactions ORDER BY kind") == sorted(
         (kind, count) for kind, count in dict(secrets).items()
     )
+
+
+async def test_every_table_beside_the_sessions_comes_along_and_what_is_newer_stands(source: str, target: str) -> None:
+    await filled(source)
+    file = source.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file)) as db, db:
+        for statement in (
+            "INSERT INTO imports VALUES (1, '/t/a.jsonl', 'codex', '1:2', 10, 20, 5, 3, '{}', '[]', '{}', 100)",
+            "INSERT INTO syncs VALUES (1, 100, 'no disk')",
+            "INSERT INTO captures VALUES (1, 'codex', 7, 'stop', 100)",
+            "INSERT INTO named_transcripts VALUES (1, '/t/a.jsonl', 100)",
+            "INSERT INTO pauses VALUES (1, 10, 20, 1)",
+            "INSERT INTO paused_files VALUES (1, '/t/b.jsonl', 10, 'ab', 1, 2)",
+            "INSERT INTO left_out VALUES (1, x'01', x'02', 'codex', 'paused', '', 4)",
+            "INSERT INTO redactions VALUES (1, 'github-token', 3, 100)",
+            "INSERT INTO facts (user_key, fact_id, source, session_id, kind, text, at, heard_at, told, message_key) "
+            "SELECT 1, 'f-1', 'codex', 'plain', 'said', NULL, 5, 6, 1, message_key FROM messages "
+            "WHERE session_key = 1 AND seq = 2",
+        ):
+            db.execute(statement)
+    await copied(source, target)
+    beside = {
+        "imports": ("/t/a.jsonl", "codex", "1:2", 10, 20, 5, 3, "{}", "[]", "{}", 100),
+        "syncs": (100, "no disk"),
+        "captures": ("codex", 7, "stop", 100),
+        "named_transcripts": ("/t/a.jsonl", 100),
+        "pauses": (10, 20, 1),
+        "paused_files": ("/t/b.jsonl", 10, "ab", 1, 2),
+        "redactions": ("github-token", 3, 100),
+    }
+    # Behind these columns Postgres keeps of which machine a file is.
+    assert {
+        table: rows(target, f"SELECT * FROM {table}")[0][1 : len(row) + 1] for table, row in beside.items()
+    } == beside
+    assert rows(target, "SELECT session, run, messages FROM left_out") == [(b"\1", b"\2", 4)]
+    fact = "SELECT m.seq, f.fact_id FROM facts AS f JOIN messages AS m USING (user_key, message_key)"
+    assert rows(target, fact) == [(2, "f-1")]
+    rows(target, 'UPDATE imports SET "offset" = 9, imported_at = 200; UPDATE captures SET captured_at = 50')
+    await copied(source, target)
+    assert rows(target, 'SELECT "offset" FROM imports') == [(9,)]
+    assert rows(target, "SELECT captured_at FROM captures") == [(100,)]
+
+
+async def test_access_tokens_come_along_and_stay_revoked(source: str, target: str) -> None:
+    kept = StoredToken("ada", "t-1", b"\1" * 32, "read write", 1_000)
+    async with Backscroll(source) as app:
+        await app.store.tokens.add(kept)
+        await app.store.tokens.add(StoredToken("bob", "t-2", b"\2" * 32, "read", 2_000, expires_at=9_000))
+    assert (await copied(source, target)).tokens == 2
+    async with Backscroll(source) as app:
+        await app.store.tokens.revoke(user_tag("ada"), "t-1", 3_000)
+    assert (await copied(source, target)).tokens == 0
+    async with Backscroll(target) as app:
+        assert await app.store.tokens.find(user_tag("ada"), "t-1") == kept._replace(revoked_at=3_000)
+        assert len(await app.store.tokens.listed()) == 2
 
 
 async def test_one_users_copy_brings_nobody_elses(source: str, target: str) -> None:
@@ -342,6 +404,50 @@ async def test_a_target_with_sessions_of_its_own_keeps_them_and_their_numbers(so
             run_id="ada-with-history-0",
         )
         assert again.duplicate
+
+
+async def test_a_server_that_was_open_during_the_copy_writes_nothing_with_the_key_that_was_replaced(
+    source: str, target: str
+) -> None:
+    await filled(source)
+    async with Backscroll(target) as server:
+        report = await copied(source, target)
+        assert report.left_behind == {}
+        for user in ("ada", "somebody new"):
+            with pytest.raises(StoreUnusable, match=r"key .* was replaced.*Nothing was written.*[Rr]estart"):
+                await server.memory(user).record_run(messages=talk("hello"), session_id="late", run_id="late")
+    async with Backscroll(target) as server:
+        for duplicate in (False, True):
+            told = await server.memory("ada").record_run(messages=talk("hello"), session_id="late", run_id="late")
+            assert told.duplicate == duplicate
+
+
+async def test_a_key_is_not_replaced_while_a_first_write_is_under_way(target: str) -> None:
+    written, go = asyncio.Event(), asyncio.Event()
+    server, other = await PostgresStore.opened(target), await PostgresStore.opened(target)
+
+    async def first(writing: Writing) -> None:
+        written.set()
+        await go.wait()
+
+    write = asyncio.create_task(server._database.write("ada", first))
+    await asyncio.wait_for(written.wait(), 30)
+    adopting = asyncio.create_task(other.arriving.adopt_key(b"k" * 32))
+    await _waiting_for_a_lock(target)
+    go.set()
+    await write
+    assert await adopting is False
+    assert await other.digest_key() == await server.digest_key()
+    await server.close()
+    await other.close()
+
+
+async def _waiting_for_a_lock(url: str) -> None:
+    """Come back once somebody waits for one in this database."""
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while await (await connection.execute(statement)).fetchone() == (0,):
+            pass
 
 
 # Which way, and the command

@@ -407,6 +407,16 @@ async def test_a_running_server_applies_it_when_nobody_writes(keeping_30_days: B
             await asyncio.sleep(0.01)
 
 
+async def test_the_server_of_many_users_applies_it_to_each(keeping_30_days: Backscroll) -> None:
+    memories = [keeping_30_days.memory(user) for user in ("ada", "bob", "cleo")]
+    for memory in memories:
+        await a_session(memory, "old", age_days=31)
+        await a_session(memory, "new", age_days=1)
+    async with asyncio.timeout(20), retaining(keeping_30_days, None, quiet_seconds=0.01, look_seconds=0.01):
+        while [await names(memory) for memory in memories] != [{"new"}] * 3:
+            await asyncio.sleep(0.01)
+
+
 def test_the_server_of_a_host_applies_it(database: Path) -> None:
     recorded(database, lambda memory: a_session(memory, "old", age_days=31))
     env = environment(BACKSCROLL_RETENTION_DAYS="30", BACKSCROLL_DB=str(database))

@@ -4,7 +4,6 @@ import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
 
 from backscroll.cli import commands
@@ -57,7 +56,7 @@ def test_the_server_is_started_with_flags_that_it_has(name: str) -> None:
     assert started
     for line in started:
         flags = re.findall(r'"(.*?)"', line) or shlex.split(line)
-        with click.Context(commands) as parent:
+        with commands.make_context("backscroll", ["serve"]) as parent:
             commands.commands["serve"].make_context("serve", flags[1:], parent=parent)
 
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+import backscroll
 from backscroll import Memory
 from backscroll.errors import Conflict, InvalidArgument, MediaNotFound, MessageNotFound, SessionNotFound
 from backscroll.models import NewMessage, NewRun
 from builders import a_tool_turn, a_turn, assistant, bytes_of, call, faults_of_sequence, picture, result, user
+from postgres_server import PostgresServer
 
 
 async def seqs(memory: Memory, session_id: str) -> list[str]:
@@ -343,7 +346,7 @@ async def test_a_purge_does_not_take_parts_of_other_words_for_its_own(memory: Me
     assert "still hold" not in receipt.purge
 
 
-async def test_a_purge_tells_what_a_copy_elsewhere_still_says(memory: Memory) -> None:
+async def test_a_purge_tells_what_a_copy_elsewhere_still_says(memory: Memory, database: Path) -> None:
     await memory.record_run([user("the aardvarkian plan")], session_id="s")
     await memory.record_run([user("the aardvarkian plan again")], session_id="t")
     receipt = await memory.delete_session("s", purge=True)
@@ -353,3 +356,50 @@ async def test_a_purge_tells_what_a_copy_elsewhere_still_says(memory: Memory) ->
         await memory.delete_session("#2.1")
     with pytest.raises(InvalidArgument):
         await memory.delete_session("t", forks="perhaps")  # type: ignore[arg-type]
+
+
+# A server's database
+
+
+def times_vacuumed(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'messages'").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_on_a_server_a_purge_says_that_nobody_can_look_through_its_bytes(
+    postgres_url: str, tokens: object
+) -> None:
+    async with backscroll.Backscroll(postgres_url) as app:
+        memory = app.memory("ada")
+        await memory.record_run([user("the aardvarkian plan")], session_id="s")
+        await memory.record_run([user("another plan")], session_id="t")
+        before = times_vacuumed(postgres_url)
+        pending = await memory.delete_session("t")
+        assert pending.purge.startswith("purge pending") and "file" not in pending.purge
+        receipt = await memory.delete_session("s", purge=True)
+    assert receipt.purge.startswith("vacuumed") and "cannot be looked through" in receipt.purge
+    assert any("write-ahead log" in copy for copy in receipt.not_reached)
+    assert times_vacuumed(postgres_url) == before + 1
+
+
+async def test_on_a_server_a_role_without_the_tables_is_told_that_nothing_was_purged(
+    postgres: PostgresServer, postgres_url: str, tokens: object
+) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE guest LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO guest")
+    try:
+        async with backscroll.Backscroll(postgres_url.replace("//backscroll@", "//guest@")) as app:
+            await app.memory("ada").record_run([user("words")], session_id="s")
+            receipt = await app.memory("ada").delete_session("s", purge=True)
+        assert receipt.purge.startswith("not purged: this role does not own the tables")
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY guest; DROP ROLE guest")
+
+
+async def test_on_a_server_a_backup_is_the_servers_own_business(postgres_url: str, tokens: object) -> None:
+    async with backscroll.Backscroll(postgres_url) as app:
+        with pytest.raises(InvalidArgument, match="pg_dump"):
+            await app.store.backup("copy.db")

@@ -190,3 +190,15 @@ async def test_the_log_never_has_what_was_said_nor_a_token(door: Door) -> None:
     assert secret not in server.log()
     assert token not in server.log() and token[-20:] not in server.log()
     assert "ada" not in {line.get("user") for line in server.lines()}
+
+
+async def test_the_log_tells_the_operator_why_a_token_is_refused(door: Door) -> None:
+    """The client is not told: which tokens there are is none of its business."""
+    ended, ended_id = await token_for(door.database, "ada", **door.env)
+    await run("token", "revoke", "--db", str(door.database), ended_id, env=door.env)
+    answers = [await door.server.post(call_of("list_sessions"), token=token) for token in (ended, "x" * 40)]
+    assert {answer.status_code for answer in answers} == {401}
+    assert answers[0].json() == answers[1].json()
+    for answer, why in zip(answers, ("revoked", "malformed"), strict=True):
+        line = await door.server.line(request_id=answer.headers["x-request-id"])
+        assert line["why"] == why

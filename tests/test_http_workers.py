@@ -1,6 +1,7 @@
 """Several workers on one port: they are as one, one that dies comes back, and none outlives its supervisor."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import sys
@@ -120,3 +121,23 @@ async def test_nothing_of_the_settings_is_on_a_workers_command_line(database: Pa
             shown = told.read_bytes()
             assert b"worker" in shown
             assert b"secret" not in shown and str(database).encode() not in shown
+
+
+async def test_a_server_that_stops_takes_no_new_connections(database: Path) -> None:
+    """A proxy must learn at once that nobody will serve them, while what is under way goes on."""
+    async with the_http_server(database, "--no-auth", "--workers", "2", "--metrics", "0") as server:
+        await asked_by_both(server)
+        with database.with_name(f"{database.name}.lock").open("rb+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as another writer has it
+            under_way = asyncio.create_task(server.post(call_of("record_run", messages=a_tool_turn(1), run_id="r")))
+            with anyio.fail_after(20):
+                while values(await server.metrics())["backscroll_requests_in_flight",] < 1:
+                    await asyncio.sleep(0)
+                server.process.send_signal(signal.SIGTERM)
+                with pytest.raises(ConnectionError):
+                    while True:
+                        _, writer = await asyncio.open_connection(server.host, server.port)
+                        writer.close()
+            assert not under_way.done()
+        assert (await under_way).status_code == 200
+        assert await server.exit_code() == 0

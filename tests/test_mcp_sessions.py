@@ -260,3 +260,12 @@ async def test_over_stdio_environment_and_metadata_are_heard(
     async with over_stdio(database, era, "--user", "ada", "--project", "/home/dev/widget", cwd=widget) as client:
         result = await client.call_tool("get_chat_history", {"format": "json"})
         assert answer_of(result)["session_id"] == "widget"
+
+
+@eras
+async def test_a_session_without_a_title_is_updated_as_any_other(app: backscroll.Backscroll, era: str) -> None:
+    """What comes back keeps to the schema that the tool shows: the client checks."""
+    await app.memory("ada").record_run([user("hello"), assistant("hi")], session_id="s")
+    async with attached(app, era) as client:
+        receipt = answer_of(await client.call_tool("update_session", {"session_id": "s", "archived": True}))
+    assert (receipt["archived"], "title" in receipt) == (True, False)

@@ -1,16 +1,17 @@
 """The ledger of imports on Postgres: each machine's files are its own; the lease is this machine's alone."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from backscroll.errors import StoreUnusable
 from backscroll.store import ImportState, Store
+from backscroll.store.facts import Heard
 from backscroll.store.opening import open_store
 from cli_doors import environment
 
@@ -89,15 +90,39 @@ async def test_a_killed_process_frees_the_lease_at_once(store: Store, postgres_u
     await mine.release()
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-async def test_a_folder_that_cannot_be_written_is_named(store: Store, own_folders: Path) -> None:
-    (own_folders / ".local").mkdir(mode=0o500)
-    with pytest.raises(StoreUnusable, match=r"\.local"):
-        await store.ledger.save("ada", [a_state("/a")])
+async def test_a_folder_that_cannot_be_made_is_named(store: Store, own_folders: Path) -> None:
+    (own_folders / ".local").write_text("in the way")
+    for asked in (store.ledger.save("ada", [a_state("/a")]), store.ledger.states("ada")):
+        with pytest.raises(StoreUnusable, match=r"\.local.* cannot be used"):
+            await asked
+    with pytest.raises(StoreUnusable, match=r"\.local.* cannot be used"):
+        store.ledger.lease("ada", "sync")
 
 
-async def test_opening_a_database_leaves_no_file_on_this_machine(store: Store, own_folders: Path) -> None:
+async def test_a_server_that_reads_no_files_leaves_none_here_and_one_that_does_names_its_machine(
+    store: Store, own_folders: Path
+) -> None:
+    await store.counts("ada")
+    assert list(own_folders.iterdir()) == []
     await store.ledger.marks("ada", [])
     assert [path.name for path in (own_folders / ".local/share/backscroll").iterdir()] == ["machine"]
-    other = own_folders / "untouched"
-    assert not other.exists()
+
+
+async def test_a_transcript_that_another_machine_read_is_unread_here_and_told_once(
+    store: Store, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told_at = "/home/ada/talk.jsonl", datetime(2026, 1, 2, tzinfo=UTC)
+    await store.facts.save("ada", [Heard("codex", "stop", told_at, transcripts=(path,))])
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+    elsewhere = await open_store(postgres_url)
+    try:
+        await elsewhere.ledger.save("ada", [a_state(path)])
+        assert await elsewhere.facts.unread_transcripts("ada") == []
+        assert await store.facts.unread_transcripts("ada") == [path]
+        await store.ledger.save("ada", [a_state(path)])
+        assert await store.facts.unread_transcripts("ada") == []
+        later = datetime(2099, 1, 1, tzinfo=UTC)
+        await store.facts.save("ada", [Heard("codex", "stop", later, transcripts=(path,))])
+        assert await store.facts.unread_transcripts("ada") == [path]
+    finally:
+        await elsewhere.close()

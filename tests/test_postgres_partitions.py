@@ -65,3 +65,15 @@ def test_a_number_of_parts_that_makes_no_sense_is_refused(parts: str) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert "16 | psql" in done.stderr or "from 2 to 1,024" in done.stderr
+
+
+def test_the_page_on_scaling_distributes_every_table(postgres_url: str) -> None:
+    page = (SCRIPT.parents[1] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    sql = re.search(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert sql is not None
+    with psycopg.connect(postgres_url) as connection:
+        tables = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
+        ).fetchall()
+    told = re.findall(r"'(\w+)'", sql[1].replace("'user_key'", "").replace("colocate_with => 'users'", ""))
+    assert sorted(told) == [name for (name,) in tables]

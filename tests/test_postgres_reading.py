@@ -18,7 +18,7 @@ from builders import assistant, call, picture, result, system, user
 from mirror import mirror
 from postgres_server import PostgresServer
 
-SESSIONS = 16
+SESSIONS = 14
 WORDS = (
     "alpha", "Béta", "ÉTÉ", "straße", "ИМЯ", "日本語", "zeta", "😀😀", "tab\there", "null\0here", "%percent%",
     "under_score",
@@ -202,8 +202,8 @@ async def test_every_window_of_a_chat_is_the_same(both: Both, window: ChatWindow
     pages = 0
     for ref in await refs(both):
         last = (await both.same("session", "ada", ref)).last_seq
-        for size, as_of in itertools.product(SIZES, (None, last // 2)):
-            sized = replace(window, as_of=as_of, **size)
+        for size in SIZES:
+            sized = replace(window, as_of=rng.choice((None, None, last // 2)), **size)
             pages += len((await both.same("chat", "ada", ref, sized)).messages)
             for side in ("before", "start", "around"):
                 at: dict[str, Any] = {side: rng.choice((1, rng.randint(1, last), last, last + 1))}
@@ -308,4 +308,4 @@ async def test_messages_by_their_keys_and_media_are_the_same(both: Both) -> None
 
 
 async def test_every_user_with_rows_is_told(both: Both) -> None:
-    assert await both.postgres.users() == ["ada", "bob"]  # type: ignore[attr-defined]
+    assert await both.postgres.users() == ["ada", "bob"]

@@ -2,9 +2,10 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
+import anyio
 import psycopg
 import pytest
 
@@ -13,7 +14,7 @@ from backscroll.errors import StoreBusy, StoreUnusable
 from backscroll.store import ImportState, migrate
 from backscroll.store.opening import StoreOptions, open_store
 from backscroll.store.postgres import PostgresStore
-from backscroll.store.postgres.database import Database, Writing
+from backscroll.store.postgres.database import Ask, Database, Transaction, Writing
 from backscroll.store.postgres.errors import CommitUnknown
 from backscroll.store.postgres.migrating import DIALECT
 from builders import a_tool_turn
@@ -51,6 +52,26 @@ async def test_servers_that_start_at_once_on_an_empty_database_migrate_it_once(p
         assert connection.execute("SELECT convert_from(value, 'UTF8') FROM meta WHERE name = 'version'").fetchone() == (
             str(migrate.newest(DIALECT)),
         )
+    postgres.drop(url)
+
+
+async def test_an_upgrade_gives_up_on_a_table_that_somebody_holds_and_can_be_tried_again(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.empty_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number, _, script in migrate.migrations(DIALECT):
+            if number <= 10:
+                connection.execute(script.encode())
+        connection.execute("INSERT INTO meta (name, value) VALUES ('version', '10')")
+    with psycopg.connect(url) as holder:
+        # As a reader does that is in no hurry.
+        holder.execute("SELECT 1 FROM imports")
+        with pytest.raises(StoreBusy, match="Nothing was changed; try again"):
+            await asyncio.wait_for(open_store(url, StoreOptions(busy_timeout_s=0.3)), PATIENCE_S)
+        holder.rollback()
+        store = await open_store(url)
+        await store.close()
     postgres.drop(url)
 
 
@@ -160,6 +181,138 @@ async def test_another_writer_of_the_same_user_waits_and_one_of_another_user_doe
     await patient.close()
 
 
+async def test_a_read_that_is_cancelled_ends_on_the_server_and_its_connection_serves_on(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await database.open(_nothing)
+    ((backend,),) = (await database.fetch(Ask("SELECT pg_backend_pid()")))[0]
+
+    async def slow(transaction: Transaction) -> None:
+        await transaction.one("SELECT 1")
+        await transaction.one("SELECT pg_sleep(30)")
+
+    for read in (lambda: database.fetch(Ask("SELECT pg_sleep(30)")), lambda: database.read(slow)):
+        # As a request's: it cancels whoever waits in it again and again.
+        async with anyio.create_task_group() as request:
+            request.start_soon(read)
+            await _sleeping(postgres_url, backend)
+            request.cancel_scope.cancel()
+        # The same connection, at once: the query is not at it any more.
+        assert await asyncio.wait_for(database.fetch(Ask("SELECT pg_backend_pid()")), PATIENCE_S / 3) == [[(backend,)]]
+    await database.close()
+
+
+@pytest.fixture
+async def held_user(postgres_url: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """Ada is there, and somebody else's server writes for her until this connection ends its transaction."""
+    database = Database(postgres_url)
+    await database.open(_nothing)
+    await database.write("ada", _no_work)
+    await database.close()
+    async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+        await connection.execute("SELECT 1 FROM users WHERE user_id = 'ada' FOR UPDATE")
+        yield connection
+
+
+async def test_many_writers_of_one_user_keep_nobody_else_from_reading_and_writing(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, pool_size=4)
+    await database.open(_nothing)
+    writes = [asyncio.create_task(database.write("ada", _no_work)) for _ in range(12)]
+    await _waiting_for_a_lock(postgres_url)
+    # They would get no connection while these wait, and these wait until they are through.
+    assert await database.fetch(Ask("SELECT 1")) == [[(1,)]]
+    await database.write("bob", _no_work)
+    assert not any(write.done() for write in writes)
+    await held_user.rollback()
+    await asyncio.wait_for(asyncio.gather(*writes), PATIENCE_S)
+    assert await database.fetch(Ask("SELECT changes FROM users ORDER BY user_id")) == [[(13,), (1,)]]
+    await database.close()
+
+
+async def test_writers_of_many_users_leave_connections_for_readers(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=4, lock_timeout_s=PATIENCE_S)
+    await database.open(_nothing)
+    go, begun = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def held(writing: Writing) -> None:
+        begun.release()
+        await go.wait()
+
+    writes = [asyncio.create_task(database.write(f"user {n}", held)) for n in range(12)]
+    for _ in range(2):
+        await asyncio.wait_for(begun.acquire(), PATIENCE_S)
+    async with database.snapshot():
+        assert await asyncio.wait_for(database.fetch(Ask("SELECT 1")), PATIENCE_S / 2) == [[(1,)]]
+    go.set()
+    await asyncio.wait_for(asyncio.gather(*writes), PATIENCE_S)
+    await database.close()
+
+
+async def test_writes_of_callers_that_gave_up_before_their_turn_are_not_done(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, pool_size=4)
+    await database.open(_nothing)
+    done: list[int] = []
+
+    def noting(n: int) -> Callable[[Writing], Awaitable[None]]:
+        async def note(writing: Writing) -> None:
+            done.append(n)
+
+        return note
+
+    writes = [asyncio.create_task(database.write("ada", noting(n))) for n in range(40)]
+    await _waiting_for_a_lock(postgres_url)
+    for write in writes[:-1]:
+        write.cancel()
+    await asyncio.gather(*writes[:-1], return_exceptions=True)
+    await held_user.rollback()
+    await asyncio.wait_for(writes[-1], PATIENCE_S)
+    # The first was at it, and nobody can tell how far; the last one's caller is still there.
+    assert done == [0, 39]
+    await database.close()
+
+
+async def test_a_write_that_does_not_get_its_turn_in_time_says_so_and_the_next_one_gets_it(
+    postgres_url: str, held_user: psycopg.AsyncConnection[tuple[object, ...]]
+) -> None:
+    database = Database(postgres_url, lock_timeout_s=0.3)
+    await database.open(_nothing)
+    told = await asyncio.gather(*(database.write("ada", _no_work) for _ in range(3)), return_exceptions=True)
+    assert [type(one) for one in told] == [StoreBusy] * 3
+    assert all("Nothing was changed; try again" in str(one) for one in told)
+    await held_user.rollback()
+    await asyncio.wait_for(database.write("ada", _no_work), PATIENCE_S)
+    await database.close()
+
+
+async def test_closing_ends_every_write_that_was_asked_for(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await database.open(_nothing)
+    writes = [asyncio.create_task(database.write("ada", _no_work)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*writes) == [None] * 5
+
+
+async def test_rows_that_refer_to_a_user_can_be_stored_while_a_writer_holds_the_user(postgres_url: str) -> None:
+    database = Database(postgres_url, lock_timeout_s=0.3)
+    await database.open(_nothing)
+
+    async def refer(writing: Writing) -> None:
+        await writing.one("SELECT 1")
+        await database.upkeep(
+            "INSERT INTO search_rebuilds (user_key, version, message_key) SELECT user_key, 1, 0 FROM users"
+        )
+
+    await database.write("ada", _no_work)
+    await asyncio.wait_for(database.write("ada", refer), PATIENCE_S)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM search_rebuilds").fetchone() == (1,)
+    await database.close()
+
+
 async def test_a_statement_that_takes_too_long_is_ended(postgres_url: str) -> None:
     hasty = Database(postgres_url, statement_timeout_s=0.2)
     await hasty.open(_nothing)
@@ -176,10 +329,63 @@ async def test_a_pool_that_is_all_in_use_says_so(postgres_url: str) -> None:
     small = Database(postgres_url, pool_size=1, lock_timeout_s=0.3)
     await small.open(_nothing)
     async with small.snapshot():
-        with pytest.raises(StoreBusy, match="try again"):
+        with pytest.raises(StoreBusy, match=r"all connections to it are in use.*Nothing was changed; try again"):
             await small.write("ada", _no_work)
     await small.write("ada", _no_work)
     await small.close()
+
+
+async def test_a_database_that_was_closed_says_so(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    await database.open(_nothing)
+    await database.close()
+    with pytest.raises(StoreUnusable, match="is not open"):
+        await database.write("ada", _no_work)
+
+
+async def test_a_server_that_takes_no_writes_is_read_from(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
+    async with backscroll.Backscroll(url) as app:
+        await app.memory("ada").record_run(a_tool_turn(1), session_id="s", title="Matters")
+    with psycopg.connect(url, autocommit=True) as connection:
+        # As a replica is, and what is said to it.
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    async with backscroll.Backscroll(url) as app:
+        memory = app.memory("ada")
+        assert (await memory.search_session_history("matter")).total
+        assert len(await memory.get_messages_for_session("s")) == 4
+        assert (await memory.list_sessions()).sessions
+        assert (await memory.get_session_context("s")).session == "#1"
+        with pytest.raises(StoreUnusable, match="Name the primary"):
+            await memory.record_run(a_tool_turn(2), session_id="s")
+    postgres.drop(url)
+
+
+# Purging
+
+
+async def test_purges_keep_nobody_waiting_for_a_table_or_for_a_connection(postgres_url: str) -> None:
+    store = await PostgresStore.opened(postgres_url, pool_size=1, busy_timeout_s=0.5)
+    await store.ledger.save("bob", [a_state("/a")])
+    async with await psycopg.AsyncConnection.connect(postgres_url) as holder:
+        # As the server's own vacuum and ANALYZE hold it.
+        await holder.execute("LOCK TABLE messages IN SHARE UPDATE EXCLUSIVE MODE")
+        purges = [asyncio.create_task(store.purge(())) for _ in range(4)]
+        assert [state.path for state in await store.ledger.states("bob")] == ["/a"]
+        told = {purged.told for purged in await asyncio.wait_for(asyncio.gather(*purges), PATIENCE_S)}
+        assert [words.split(":")[0] for words in told] == ["purged in part"]
+    assert (await store.purge(())).told.startswith("vacuumed: ")
+    await store.close()
+
+
+async def test_purges_at_once_share_a_vacuum_that_begins_after_them(store: PostgresStore, postgres_url: str) -> None:
+    before = _vacuums(postgres_url)
+    purged = await asyncio.gather(*(store.purge(()) for _ in range(20)))
+    assert {one.told.split(":")[0] for one in purged} == {"vacuumed"}
+    at_once = _vacuums(postgres_url) - before
+    assert 1 <= at_once <= 4
+    await store.purge(())
+    assert _vacuums(postgres_url) - before == at_once + 1
 
 
 # A server that goes away
@@ -291,13 +497,38 @@ async def _used(url: str) -> None:
         await everything_else(one.memory("ada"))
         await asyncio.gather(
             *(
-                app.memory(f"user {n}").record_run(a_tool_turn(n), session_id="s")
+                app.memory(f"user {n}").record_run(a_tool_turn(n), session_id="s", run_id="r")
                 for n in range(12)
                 for app in (one, two)
             )
         )
         for n in range(12):
             assert (await two.memory(f"user {n}").get_session("s")).messages == 4
+
+
+def _vacuums(url: str) -> int:
+    """How often the table of messages was vacuumed by hand."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_stat_get_vacuum_count('messages'::regclass)").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _waiting_for_a_lock(url: str) -> None:
+    """Come back once somebody waits for a row of this database."""
+    await _seen(url, "wait_event_type = 'Lock'")
+
+
+async def _sleeping(url: str, backend: int) -> None:
+    await _seen(url, f"wait_event = 'PgSleep' AND pid = {backend}")
+
+
+async def _seen(url: str, where: str) -> None:
+    """Come back once there is such a connection to this database."""
+    statement = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}"
+    async with asyncio.timeout(PATIENCE_S), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while await (await connection.execute(statement.encode())).fetchone() == (0,):
+            pass
 
 
 async def _nothing(connection: object) -> None: ...

@@ -57,17 +57,20 @@ PATHS = [
     "//mcp",
 ]
 NAMES = [
-    "Host", "Origin", "Content-Length", "Transfer-Encoding", "Content-Type", "Accept", "Authorization", "Mcp-Method", "Mcp-Name",
-    "Mcp-Protocol-Version", "Mcp-Session-Id", "Last-Event-Id", "Content-Encoding", "Expect", "Upgrade", "Connection", "X-Request-Id", "Range",
+    "Host", "Origin", "Content-Length", "Transfer-Encoding", "Content-Type", "Accept", "Authorization", "Mcp-Method",
+    "Mcp-Name", "Mcp-Protocol-Version", "Mcp-Session-Id", "Last-Event-Id", "Content-Encoding", "Expect", "Upgrade",
+    "Connection", "X-Request-Id", "Range",
 ]  # fmt: skip
 VALUES = [
-    "127.0.0.1", "evil.example", "chunked", "0", "5", "-1", "application/json", "text/event-stream;q=0.9", "*/*", "Bearer x", "tools/call",
-    "2026-07-28", "2025-11-25", "gzip", "100-continue", "h2c", "websocket", "keep-alive", "bytes=0-1", "=?base64?eA==?=",
+    "127.0.0.1", "evil.example", "chunked", "0", "5", "-1", "application/json", "text/event-stream;q=0.9", "*/*",
+    "Bearer x", "tools/call", "2026-07-28", "2025-11-25", "gzip", "100-continue", "h2c", "websocket", "keep-alive",
+    "bytes=0-1", "=?base64?eA==?=",
 ]  # fmt: skip
 RPC_METHODS = [
-    "initialize", "ping", "server/discover", "tools/list", "tools/call", "resources/list", "resources/read", "resources/templates/list",
-    "prompts/list", "prompts/get", "completion/complete", "logging/setLevel", "resources/subscribe", "notifications/cancelled",
-    "notifications/initialized", "tasks/get", "sampling/createMessage",
+    "initialize", "ping", "server/discover", "tools/list", "tools/call", "resources/list", "resources/read",
+    "resources/templates/list", "prompts/list", "prompts/get", "completion/complete", "logging/setLevel",
+    "resources/subscribe", "notifications/cancelled", "notifications/initialized", "tasks/get",
+    "sampling/createMessage",
 ]  # fmt: skip
 
 latin = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40)
@@ -102,8 +105,12 @@ def mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(usual, usual, usual, values)
 
 
+ARGUMENTS = [
+    "session_id", "query", "cursor", "max_tokens", "limit", "user_id", "messages", "format", "since", "run_id", "title",
+    "summary",
+]  # fmt: skip
 arguments = st.dictionaries(
-    st.sampled_from(["session_id", "query", "cursor", "max_tokens", "limit", "user_id", "messages", "format", "since", "run_id", "title", "summary"])
+    st.sampled_from(ARGUMENTS)
     | st.text(max_size=8),
     mostly(words | st.integers(-5, 10**6)), max_size=5,
 )  # fmt: skip

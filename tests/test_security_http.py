@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from http_doors import JSON, call_of
+from http_doors import JSON, call_of, modern
 from security_doors import SECRET, Guarded, the_guarded_server, told
 
 
@@ -137,6 +137,39 @@ async def test_a_body_that_is_odd_is_refused_by_name_and_the_server_goes_on(guar
         assert len(answer.content) < 210_000  # an id comes back as it was
         assert "Traceback" not in answer.text and "site-packages" not in answer.text and "root:" not in answer.text
     assert '"result"' in told(await guarded.server.post(call_of("list_sessions"), token=guarded.token["bob"]))
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", "7", '{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}', '[{"secret":1}]']
+)
+async def test_what_is_no_message_is_told_shortly_and_without_the_parsers_words(guarded: Guarded, body: str) -> None:
+    for headers in ({}, {"accept": "application/json;q=0.1, text/event-stream"}):
+        answer = await guarded.server.post(body, headers, token=guarded.token["bob"])
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == -32600
+        assert "one JSON object" in answer.json()["error"]["message"]
+        assert len(answer.content) < 700 and "pydantic" not in answer.text and "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_what_a_page_can_send_unasked_is_not_taken(guarded: Guarded, kind: str) -> None:
+    """A browser sends these kinds to anywhere without asking first; JSON it does not."""
+    answer = await guarded.server.post(BODY, {"content-type": kind}, token=guarded.token["ada"])
+    assert answer.status_code in (400, 415)
+    assert answer.headers["content-type"] == "application/json"
+    assert "application/json" in answer.json()["error"]["message"]
+
+
+async def test_who_takes_no_kind_of_answer_that_there_is_is_told_which_there_are(guarded: Guarded) -> None:
+    message, headers = modern(call_of("list_sessions"))
+    for accept in ("text/event-stream;q=0.9", "text/html", "application/xml"):
+        for sent, named in ((message, headers), (call_of("list_sessions"), {})):
+            answer = await guarded.server.post(sent, {**named, "accept": accept}, token=guarded.token["ada"])
+            assert answer.status_code == 406 or '"result"' in told(answer)
+            if answer.status_code == 406:
+                assert "application/json" in answer.json()["error"]["message"]
 
 
 async def test_who_has_no_token_is_not_waited_for_nor_read(guarded: Guarded) -> None:

@@ -242,7 +242,7 @@ async def test_without_act_as_no_call_names_a_user(of_many: Guarded, who: str) -
     for name, own in CALLS.items():
         plain = {**own, "session_id": "bob-own"} if "session_id" in own else own
         for key in ("user_id", "USER_ID", "user", "userId"):
-            for way, answer in await every_way(of_many, call_of(name, **plain, **{key: "bob"}), of_many.token[who]):
+            for way, answer in await every_way(of_many, call_of(name, **{**plain, key: "bob"}), of_many.token[who]):
                 assert refused(answer), (name, key, way, answer.text)
                 assert "nothing much" not in answer.text
         for beside in ({"user_id": "bob"}, {"_meta": {"user_id": "bob"}}):

@@ -132,6 +132,17 @@ async def test_changes_of_others_are_seen_in_the_version_of_the_data(url: str, s
     await other.close()
 
 
+async def test_all_users_are_known_in_order_and_nobody_else(store: Store) -> None:
+    assert await store.users() == []
+    names = ["ada", "Zoë", "a/b", "bob", "Bob"]
+    for name in names:
+        await store.record(name, [await prepared(store, a_turn())])
+    # What is deleted is nobody's for a while.
+    await store.delete_session("bob", "s", forks="delete")
+    await store.session_numbers("never-was")
+    assert await store.users() == sorted(names)
+
+
 async def test_summaries_are_kept_in_versions_and_go_stale(store: Store) -> None:
     await store.record("ada", [await prepared(store, a_turn(), run_id="1")])
     assert await store.summary("ada", "s") is None
@@ -174,3 +185,14 @@ async def test_a_new_index_says_what_the_old_one_said(store: Store, database: Pa
     assert await store.rebuild_index() == 40
     assert await store.search("ada", search) == before
     assert await store.check() == []
+
+
+async def test_who_is_due_for_retention_is_one_question(store: Store) -> None:
+    for name in ("cleo", "ada", "bob"):
+        await store.record(name, [await prepared(store, a_turn())])
+    assert await store.choices.users_due(1_000, 100) == ["ada", "bob", "cleo"]
+    assert await store.choices.claim_retention("bob", 1_000, 100)
+    assert await store.choices.users_due(1_099, 100) == ["ada", "cleo"]
+    assert await store.choices.users_due(1_100, 100) == ["ada", "bob", "cleo"]
+    # A clock that was set back is no reason to keep what expired.
+    assert await store.choices.users_due(999, 100) == ["ada", "bob", "cleo"]

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 
 from .errors import BackscrollError
 from .memory import Backscroll, Memory
+from .memory.forgetting import DAY_MS
+from .recall.reading import now_ms
 
 logger = logging.getLogger(__name__)
 
@@ -55,21 +57,32 @@ async def _retain(app: Backscroll, user_id: str | None, quiet_seconds: float, lo
             else:
                 # Of many users there is always one who writes; and each deletion takes a short moment.
                 await asyncio.sleep(quiet_seconds)
-                users = await app.store.users()
-            for user in users:
-                await _retain_of(app.memory(user))
-        except BackscrollError as error:
-            logger.warning("retention could not be applied: %s", error)
+                users = await app.store.choices.users_due(now_ms(), DAY_MS)
         except Exception as error:
-            # Never the server's end: what failed is told by its kind alone, and is tried again.
-            logger.warning("retention failed (%s)", type(error).__name__)
+            _tell(error)
+            users = []
+        for user in users:
+            await _retain_of(app.memory(user))
         await asyncio.sleep(look_seconds)
 
 
 async def _retain_of(memory: Memory) -> None:
-    receipt = await memory.apply_retention()
+    """A user whose turn fails keeps nobody else from theirs."""
+    try:
+        receipt = await memory.apply_retention()
+    except Exception as error:
+        _tell(error)
+        return
     if receipt is not None and receipt.sessions:
         logger.info("retention: %d expired sessions deleted", receipt.sessions)
+
+
+def _tell(error: Exception) -> None:
+    """Never the server's end: it is tried again. What is not ours is told by its kind alone."""
+    if isinstance(error, BackscrollError):
+        logger.warning("retention could not be applied: %s", error)
+    else:
+        logger.warning("retention failed (%s)", type(error).__name__)
 
 
 async def _until_quiet(memory: Memory, seconds: float) -> None:

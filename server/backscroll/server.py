@@ -100,15 +100,17 @@ async def opened(
     """
     local = partial(_local, access.local(settings.user, multi_user=settings.multi_user))
     async with Backscroll(settings=settings) as app:
-        tenancy = Tenancy(app, access_of or local, remote=access_of is not None, machine=machine or access_of is None)
-        if not tenancy.remote:
-            tenancy.hinted_by(os.environ, working_folder())
+        if access_of is None:
+            tenancy = Tenancy(app, local, remote=False, machine=True, environ=os.environ, folder=working_folder())
+        else:
+            tenancy = Tenancy(app, access_of, remote=True, machine=machine)
         notices = Notices(app)
+        one_user = tenancy.machine and not settings.multi_user
+        app.is_shared = not one_user
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(notices.running())
             if tenancy.machine:
                 await stack.enter_async_context(attached(app, background=True))
-            one_user = tenancy.machine and not settings.multi_user
             await stack.enter_async_context(retaining(app, settings.user if one_user else None))
             yield build_server(tenancy, notices, profile=settings.profile, senders=_senders(settings))
 

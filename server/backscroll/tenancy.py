@@ -7,6 +7,7 @@ stands in one table; what a tool needs stands beside the tools.
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import mcp_types as mcp
@@ -63,25 +64,27 @@ class Asked:
 class Tenancy:
     """How the requests of one server are bound to its users.
 
-    `access_of` tells who asks. `remote`: over HTTP, where no connection outlives a request, and where this process's
-    environment and folder say nothing of the client. `machine`: who asks is the user of this machine, whose hosts
-    are read here and may be spoken of.
+    `access_of` tells who asks. `remote`: over HTTP, where no connection outlives a request. `machine`: who asks is the
+    user of this machine, whose hosts are read here and may be spoken of. `environ` and `folder` are hints of the host
+    that started this process, where one did.
     """
 
     def __init__(
-        self, app: Backscroll, access_of: Callable[[Context], Access], *, remote: bool = False, machine: bool = True
+        self,
+        app: Backscroll,
+        access_of: Callable[[Context], Access],
+        *,
+        remote: bool,
+        machine: bool,
+        environ: Mapping[str, str] = MappingProxyType({}),
+        folder: str | None = None,
     ) -> None:
         self.app = app
         self.remote = remote
         self.machine = machine
         self._access_of = access_of
-        self._environ: Mapping[str, str] = {}
-        self._folder: str | None = None
-
-    def hinted_by(self, environ: Mapping[str, str], folder: str | None) -> "Tenancy":
-        """The same, for a server that its client's host started: environment and folder are that host's."""
-        self._environ, self._folder = environ, folder
-        return self
+        self._environ = environ
+        self._folder = folder
 
     def bound(
         self, method: str, handler: Callable[[Asked, P], Awaitable[R]], *, without: R | None = None

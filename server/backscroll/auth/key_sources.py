@@ -98,7 +98,8 @@ class KeyFile:
 
     def _note(self, fault: str | None) -> None:
         if fault is not None and fault != self._fault:
-            logger.warning("%s %s; keys that were had before are used for an hour at most", self._path, fault)
+            kept = "; its keys of before are used for an hour at most" if self._keys is not None else ""
+            logger.warning("%s %s%s", self._path, fault, kept)
         self._fault = fault
 
 

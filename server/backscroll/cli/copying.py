@@ -17,6 +17,7 @@ _SHOWN = 20
 
 @click.command(
     "copy",
+    short_help="Copy a SQLite database into Postgres, and compare.",
     epilog=examples(
         "backscroll copy backscroll.db postgresql://db.example.com/backscroll",
         "backscroll copy backscroll.db postgresql://localhost/backscroll --user ada",

@@ -68,6 +68,8 @@ def create(chosen: Chosen, scopes: str, expires: str, as_json: bool) -> None:
         return await keeping.create(memory.store.tokens, memory.user_id, granted, lasting, now=datetime.now(UTC))
 
     secret, its = chosen.with_memory(made, create=True)
+    if its.scopes == {"act-as"}:
+        notes().print("act-as alone allows nothing: it names the user of calls. Give read, write or delete beside it.")
     if as_json:
         put_json({"token": secret, **_document(its)})
         return

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..errors import InvalidArgument
+from ..ids import user_tag
 from ..store.copying import KEPT
 from .ends import Ends
 from .report import CopyReport, Told
@@ -25,6 +26,7 @@ async def copy(
     for one in several:
         await one.copy()
         await _copy_kept(ends, one.user_id, report, same_key=same_key)
+    report.tokens = await _copy_tokens(ends, user_id)
     for one in several:
         await one.compare()
     return report
@@ -46,6 +48,22 @@ async def _copy_kept(ends: Ends, user_id: str, report: CopyReport, *, same_key: 
         else:
             await ends.target.arriving.keep(user_id, rows)
     await ends.target.arriving.take_number(user_id, await ends.source.leaving.last_number(user_id))
+
+
+async def _copy_tokens(ends: Ends, user_id: str | None) -> int:
+    """Access tokens open the target as they did the source: what is kept of a secret is the same digest everywhere.
+
+    One that was revoked in either stays revoked. How many were not there yet.
+    """
+    new = 0
+    for token in reversed(await ends.source.tokens.listed(user_id)):
+        there = await ends.target.tokens.named(token.token_id)
+        if there is None:
+            await ends.target.tokens.add(token)
+            new += 1
+        elif token.revoked_at is not None and there.revoked_at is None:
+            await ends.target.tokens.revoke(user_tag(token.user_id), token.token_id, token.revoked_at)
+    return new
 
 
 def _nobody(what: str, done: int, total: int) -> None:

@@ -80,7 +80,7 @@ class HttpApp:
         try:
             await self._serve(exchange, scope, headers, twice, receive, told)
         except Refused as refused:
-            exchange.reason = refused.reason
+            exchange.reason, exchange.why = refused.reason, refused.why
             self._meter.refused(refused.reason)
             rpc = exchange.route == "mcp" and scope["method"] == "POST"
             await refuse(refused, scope, receive, told, rpc=rpc)
@@ -207,7 +207,14 @@ class HttpApp:
             self._meter.done(exchange.method, exchange.tool, exchange.outcome or "cancelled", seconds)
         if exchange.route in _QUIET and exchange.status == 200:
             return  # A balancer asks every second.
-        level = "info" if exchange.status < 400 else "warning" if exchange.status < 500 else "error"
+        # Clients of the old era try GET before all else.
+        level = (
+            "info"
+            if exchange.status < 400 or exchange.reason == "method"
+            else "warning"
+            if exchange.status < 500
+            else "error"
+        )
         logs.put(
             level,
             "request",
@@ -217,6 +224,7 @@ class HttpApp:
             tool=None if exchange.tool is None else exchange.tool if exchange.tool in TOOL_NAMES else "other",
             outcome=exchange.outcome,
             reason=exchange.reason,
+            why=exchange.why,
             status=exchange.status or None,
             duration_ms=round(seconds * 1000, 2),
             token_id=None if exchange.access is None else exchange.access.token_id,

@@ -9,6 +9,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from ..access import Access
+from ..auth.refusal import Refusal
 from .refusals import Refused
 
 # RFC 6750, 2.1 (b64token); the scheme's name is told apart by RFC 9110, 11.1, whatever its case.
@@ -16,8 +17,8 @@ _BEARER = re.compile(rb"Bearer ([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 
 
 class Verifier(Protocol):
-    async def verify(self, token: str) -> Access | None:
-        """Whom a token stands for; None for whatever is no valid token. Raises StoreError where it cannot be asked."""
+    async def examine(self, token: str) -> Access | Refusal:
+        """Whom a token stands for, or why not. Raises StoreError where that cannot be asked."""
 
 
 def bearer(header: bytes | None) -> str | None:
@@ -53,22 +54,22 @@ class Asking:
         token = bearer(given)
         if token is None:
             raise self._refused(401, "invalid_token", "Send `Authorization: Bearer TOKEN`.")
-        access = await self._verifier.verify(token)
-        if access is None:
-            raise self._refused(
-                401, "invalid_token", "This token is not valid, no longer or never. Ask the operator for a new one."
-            )
-        return access
+        found = await self._verifier.examine(token)
+        if isinstance(found, Access):
+            return found
+        raise self._refused(
+            401, "invalid_token", "This token is unknown, expired or revoked. Ask the operator for a new one.", found
+        )
 
     async def still(self, access: Access, header: bytes | None) -> bool:
         """Whether the same header gives the same access now."""
         token = bearer(header)
-        return token is not None and await self._verifier.verify(token) == access
+        return token is not None and await self._verifier.examine(token) == access
 
-    def _refused(self, status: int, error: str | None, detail: str) -> Refused:
+    def _refused(self, status: int, error: str | None, detail: str, why: Refusal | None = None) -> Refused:
         told = f'Bearer error="{error}", error_description="{detail}", ' if error else "Bearer "
         challenge = (told + self._where).replace("`", "'").encode("latin-1")
-        return Refused(status, "authentication", detail, [(b"www-authenticate", challenge)])
+        return Refused(status, "authentication", detail, [(b"www-authenticate", challenge)], why=why)
 
 
 class Anybody:

@@ -12,6 +12,7 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
 from .typing import App
+from .unreadable import in_own_words
 
 _JSON, _STREAM = b"application/json", b"text/event-stream"
 
@@ -22,6 +23,7 @@ class McpEndpoint:
         options: dict[str, Any] = {"stateless": True, "max_request_body_size": max_body_bytes}
         self._json = StreamableHTTPSessionManager(server, json_response=True, **options)
         self._streaming = StreamableHTTPSessionManager(server, json_response=False, **options)
+        self._json_app, self._streaming_app = (in_own_words(each.asgi_app) for each in (self._json, self._streaming))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -30,7 +32,7 @@ class McpEndpoint:
 
     def app_for(self, accept: bytes) -> App:
         """Clients name both kinds. JSON is cheaper, so it is a stream only where that is liked better."""
-        return self._streaming.asgi_app if b"q=" in accept and _prefers_stream(accept) else self._json.asgi_app
+        return self._streaming_app if b"q=" in accept and _prefers_stream(accept) else self._json_app
 
 
 def _prefers_stream(accept: bytes) -> bool:

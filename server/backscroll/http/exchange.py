@@ -26,6 +26,7 @@ class Exchange:
         "status",
         "still",
         "tool",
+        "why",
     )
 
     def __init__(self, request_id: str, route: str) -> None:
@@ -44,6 +45,8 @@ class Exchange:
         self.outcome: str | None = None
         self.reason: str | None = None
         """Why it was refused, if it was."""
+        self.why: str | None = None
+        """More of that, for the operator and not for the client."""
         self.inside = False
         """Whether it counts among those under way."""
         self.deadline: asyncio.Timeout | None = None

@@ -1,6 +1,7 @@
 """Logs as JSON, a line each, on standard error: what happened to which request, and never what it said.
 
-Of our own messages and uvicorn's the words are kept; both are constants. Of any other library only the place
+Of our own messages and uvicorn's the words are kept; both are constants. So are those of the pool of connections,
+which say why a database cannot be reached, in libpq's words without a password. Of any other library only the place
 is, for its words may quote what a client sent.
 """
 
@@ -19,6 +20,7 @@ request_id: ContextVar[str | None] = ContextVar("backscroll_request_id", default
 
 _SANE = re.compile(rb"[A-Za-z0-9._~:=+/@-]{1,128}")
 _PLAIN = ("backscroll", "uvicorn")
+_POOL = "psycopg.pool"
 
 
 def id_of(given: bytes | None) -> str:
@@ -69,7 +71,7 @@ class Lines(logging.Handler):
 
 
 def _words(record: logging.LogRecord) -> str | None:
-    if record.name.partition(".")[0] not in _PLAIN:
+    if record.name.partition(".")[0] not in _PLAIN and record.name != _POOL:
         return None
     return " ".join(record.getMessage().split())
 

@@ -25,15 +25,26 @@ class Refused(Exception):
     """A request that is not served. `reason` is its name in the counts; `detail` goes to the client.
 
     `close`: the connection ends with it, since what follows on it cannot be trusted, or is not to be waited for.
+    `why` is a word for the log alone: more than the client is told.
     """
 
-    def __init__(self, status: int, reason: str, detail: str, headers: Headers = (), *, close: bool = False) -> None:
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        detail: str,
+        headers: Headers = (),
+        *,
+        close: bool = False,
+        why: str | None = None,
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.detail = detail
         self.headers = headers
         self.close = close
+        self.why = why
 
 
 class ClientLeft(Exception):

@@ -144,6 +144,8 @@ class Supervisor:
         for process in running:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
+        # Held open it would still take connections, which nobody would serve.
+        self._bound.close()
         ends = [asyncio.ensure_future(process.wait()) for process in running]
         if not ends:
             return

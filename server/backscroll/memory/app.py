@@ -50,6 +50,8 @@ class Backscroll:
         self.catch_up: Callable[[str], Awaitable[Behind | None]] | None = None
         """Before a user's sessions are read: wait a little for what their hosts wrote a moment ago, and tell what is
         still missing then. None where nobody keeps up with them: whoever does sets it."""
+        self.is_shared = False
+        """Whether whoever asks is one of many and no operator: then nothing is done here that concerns the others."""
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._listeners: list[Listener] = []
 
@@ -58,12 +60,13 @@ class Backscroll:
         self._store = await open_store(self.url, _store_options(self.settings))
         try:
             self._digest_key = await self._store.digest_key()
+            if is_on(self.settings):
+                self.semantic = Semantic(self._store.vectors, self.settings)
+                self.semantic.start()
         except BaseException:
+            # Whatever it is: connections of a pool that is left open keep the loop from ending.
             await self._store.close()
             raise
-        if is_on(self.settings):
-            self.semantic = Semantic(self._store.vectors, self.settings)
-            self.semantic.start()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -139,7 +142,7 @@ class Backscroll:
 
     def changed(self, user_id: str, session_id: str) -> None:
         if self.semantic is not None:
-            self.semantic.wake()
+            self.semantic.wake(user_id)
         for listener in list(self._listeners):
             listener(user_id, session_id)
 

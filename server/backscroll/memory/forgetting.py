@@ -9,6 +9,7 @@ from ..errors import Conflict, InvalidArgument
 from ..exclusions import globs
 from ..recall.reading import at_ms, handle, moment, now_ms
 from ..store.choices import Chosen, Wanted
+from ..store.purging import SHARED
 from .arguments import flag, maybe_text, one_of
 from .recalling import Recalling
 
@@ -32,9 +33,10 @@ class Forgetting(Recalling):
         if seq is not None:
             raise InvalidArgument(f"{session_id} names a message. delete_session takes a session, such as {ref}.")
         flag("purge", purge)
-        deleted = await self.store.delete_session(self.user_id, ref, forks=forks, with_words=purge)
+        purges = purge and not self._app.is_shared
+        deleted = await self.store.delete_session(self.user_id, ref, forks=forks, with_words=purges)
         self._app.changed(self.user_id, deleted.session.session_id)
-        told = await self._purge(deleted.rare_words, "this session") if purge else self.store.purging.pending
+        told = await self._purge(deleted.rare_words, "this session") if purges else self._pending()
         return DeleteReceipt(
             session_id=deleted.session.session_id,
             session=deleted.session.session,
@@ -108,7 +110,8 @@ class Forgetting(Recalling):
                 'Pass forks="keep" to leave them whole, or forks="delete" to delete them too.'
             )
         store = self.store.choices
-        words = await store.rare_words(self.user_id, [one.key for one in preview.chosen]) if purge else []
+        purges = purge and not self._app.is_shared
+        words = await store.rare_words(self.user_id, [one.key for one in preview.chosen]) if purges else []
         rows: Counter[str] = Counter()
         through = 0
         while through < preview.sessions:
@@ -127,7 +130,7 @@ class Forgetting(Recalling):
             left=max(preview.sessions - gone, 0),
             deleted={table: count for table, count in rows.items() if count},
             forks=forks,
-            purge=await self._purge(words, "these sessions") if purge else self.store.purging.pending,
+            purge=await self._purge(words, "these sessions") if purges else self._pending(),
             not_reached=(*NOT_REACHED, *self.store.purging.copies),
         )
 
@@ -152,6 +155,9 @@ class Forgetting(Recalling):
             raise InvalidArgument("project is empty. Give a folder or a glob, as in ~/work/widget or '*/secret'.")
         found = await self.store.choices.projects(self.user_id)
         return tuple(project for project in found if any(glob.matches(project) for glob in wanted))
+
+    def _pending(self) -> str:
+        return SHARED.pending if self._app.is_shared else self.store.purging.pending
 
     async def _purge(self, words: Sequence[str], whose: str) -> str:
         found = (purged := await self.store.purge(words)).found

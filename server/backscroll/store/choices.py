@@ -170,6 +170,10 @@ class ChoiceStore(Protocol):
         """Whether to apply retention now: once in so long, whichever process asks first."""
         ...
 
+    async def users_due(self, now: int, every: int) -> list[str]:
+        """The ids of those whom `claim_retention` would let, in order. One read, however many they are not."""
+        ...
+
     async def used_bytes(self) -> int:
         """What the whole database takes, free pages aside."""
         ...

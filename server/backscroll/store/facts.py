@@ -8,11 +8,32 @@ read with the facts at hand or without.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ..models import NewRun
+from .rows import from_ms
 
 FactKind = Literal["prompt", "answer", "tool", "end"]
+
+MAX_TRIES = 10
+"""In vain: after that a fact is looked at again only when its session is imported."""
+
+PROVISIONAL_MS = 24 * 3_600_000
+"""How long an answer that a hook told may have to give way to the transcript's own."""
+
+MAX_TOLD = 2_000
+"""Of what was told of a session, so many of the newest facts are brought along to know its turns by."""
+
+MAX_CALLS = 5_000
+"""Of a session, so many of the newest calls are looked through for one that a hook has timed."""
+
+_COLUMNS = (
+    "f.fact_id, f.source, f.session_id, f.kind, f.at, f.turn, f.tool_call_id, f.tool_name, f.arguments, {text}, "
+    "f.digest, f.is_error, f.duration_ms, f.project, f.model, f.run_id, f.told"
+)
+WAITING_COLUMNS = _COLUMNS.format(text="f.text")
+# Of what is told the words are the message's; only an answer that may give way is asked for them.
+TOLD_COLUMNS = _COLUMNS.format(text="CASE WHEN f.kind = 'answer' THEN m.text END")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +62,16 @@ class Fact:
     model: str | None = None
     run_id: str | None = None
     told: bool = False
+
+
+def fact_of(row: Sequence[Any]) -> Fact:
+    """Of WAITING_COLUMNS or TOLD_COLUMNS."""
+    fact_id, source, session_id, kind, at, *told, digest, is_error, duration_ms, project, model, run_id, is_told = row
+    turn, tool_call_id, tool_name, arguments, text = told
+    return Fact(
+        fact_id, source, session_id, kind, from_ms(at), turn, tool_call_id, tool_name, arguments, text,
+        digest, bool(is_error), duration_ms, project, model, run_id, bool(is_told),
+    )  # fmt: skip
 
 
 class Heard(NamedTuple):

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from . import PreparedRun
 from .arrival import UNKNOWN
+from .values import PreparedRun
 
 RECORDERS = frozenset({"api", "mcp"})
 """Sources of `record_run`: behind them may stand an agent of any host."""
@@ -39,6 +39,15 @@ def graves_of(source: str, session_id: str) -> list[tuple[str, str]]:
     another source's, and what an agent of that host may have recorded."""
     beside = f"{source}:{session_id}"
     return [(source, session_id), (source, beside), *((recorder, session_id) for recorder in sorted(RECORDERS))]
+
+
+def graves_of_told(source: str, session_id: str) -> list[tuple[str, str]]:
+    """The same of what a hook tells of a session, of its own or of that of the agent that started it.
+
+    So what keeps its transcript out keeps it out too. A session that expired may be gone on with.
+    """
+    parent, _, agent = session_id.partition("/agent-")
+    return [*graves_of(source, session_id), *(graves_of(source, parent) if agent else ())]
 
 
 class Said(NamedTuple):

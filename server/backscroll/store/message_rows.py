@@ -10,9 +10,10 @@ from .rows import from_ms, load, unpack_id
 
 message_columns = (
     "m.message_key, m.seq, r.run_id, m.role, substr(m.text, 1, {chars}), m.reasoning, m.tool_call_id, m.tool_name, "
-    "m.is_error, r.agent, m.created_at, m.from_history, m.payload, length(m.text)"
+    "m.is_error, r.agent, m.created_at, m.from_history, m.payload, {length}"
 ).format
-"""Of messages `m` with their runs `r`. `chars` is the placeholder of the most characters of a text."""
+"""Of messages `m` with their runs `r`. `chars` is the placeholder of the most characters of a text, `length` tells how
+many it has."""
 
 
 def message_of(row: Sequence[Any], number: int, calls: Sequence[ToolCall], media: Sequence[Media]) -> Message:

@@ -1,5 +1,6 @@
 """From a URL or a path to an open store."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -57,7 +58,7 @@ async def _open_postgres(url: str, options: StoreOptions) -> Store:
             "Postgres needs the extra `postgres`: pip install 'backscroll[postgres]', or uvx --from "
             "'backscroll[postgres]' backscroll."
         ) from error
-    return await PostgresStore.opened(  # type: ignore[return-value]
+    return await PostgresStore.opened(
         url,
         pool_size=options.pool_size,
         statement_timeout_s=options.statement_timeout_s,
@@ -72,7 +73,16 @@ def is_open_here(path: Path) -> bool:
     return path.resolve() in _opened
 
 
+_OF_LIBPQ = re.compile(r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|service|sslmode)\s*=")
+
+
 def sqlite_path(url: str) -> Path:
+    """Raises InvalidArgument for what is no file of ours."""
+    if _OF_LIBPQ.search(url):
+        # Not repeated: there may be a password in it.
+        raise InvalidArgument(
+            "The database's address looks like libpq's own form. Write it as postgresql://ROLE@HOST/DATABASE."
+        )
     if url.startswith(_SQLITE):
         path = unquote(url.removeprefix(_SQLITE))
     elif "://" in url:

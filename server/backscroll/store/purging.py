@@ -32,6 +32,12 @@ TABLES = Purging(
     ("write-ahead log, replicas and backups of the database server",),
 )
 
+SHARED = Purging(
+    "purge pending: a purge works on what others keep here too, so on a server for many users its operator does it, "
+    "with `backscroll delete --purge` or `backscroll redact --purge`"
+)
+"""It would hold everybody up; and how often a deleted word is left in the file would tell what others said."""
+
 VACUUMED = Purged(
     None,
     "vacuumed: no page of the tables holds the deleted rows as rows any more. The bytes of the server's files, "
@@ -41,4 +47,9 @@ NOT_VACUUMED = Purged(
     None,
     "not purged: this role does not own the tables, so it may not vacuum them. The rows are deleted; the server "
     "vacuums by itself in time, or its operator does",
+)
+PARTLY_VACUUMED = Purged(
+    None,
+    "purged in part: others held some of the tables, which were left out so that nobody waits. The rows are deleted; "
+    "the server vacuums by itself in time, or with the next purge",
 )

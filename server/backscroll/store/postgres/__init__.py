@@ -14,6 +14,7 @@ from .copying import PostgresArriving
 from .counting import Counting
 from .database import Ask, Connection, Database
 from .deleting import Deletions
+from .facts import PostgresFacts
 from .ledger import PostgresLedger
 from .messages import Messages
 from .migrating import migrated
@@ -46,8 +47,9 @@ class PostgresStore(
         self.choices = PostgresChoices(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
-        self.arriving = PostgresArriving(self)
         self.ledger = PostgresLedger(database, url)
+        self.facts = PostgresFacts(database, self.tombstone_digest, lambda: self.ledger.machine)
+        self.arriving = PostgresArriving(self, lambda: self.ledger.machine)
         self.tokens = PostgresTokens(database)
 
     @classmethod
@@ -61,12 +63,13 @@ class PostgresStore(
         found: list[bytes] = []
 
         async def prepare(connection: Connection) -> None:
-            await migrated(connection)
+            await migrated(connection, lock_timeout_s=busy_timeout_s)
             cursor = await connection.execute("SELECT value FROM meta WHERE name = 'digest_key'")
             row: Any = await cursor.fetchone()
             found.append(row[0])
 
         await database.open(prepare)
+        database.digest_key = found[0]
         store = cls(database, found[0], url)
         try:
             await store._index.open()
@@ -78,6 +81,7 @@ class PostgresStore(
     async def close(self) -> None:
         try:
             await self._index.close()
+            await self._vacuuming.close()
         finally:
             await self._database.close()
 

@@ -1,13 +1,13 @@
 """What a search wishes to know, out of the index: all wishes of a bundle in one round trip, none of them twice.
 
-An index on users would be read along with the lexemes, all entries of a user for each term: their owner is
-therefore asked for in a way that no index serves. The lexemes are the user's already, but for one in a quarter million.
+Their owner is asked for plainly, so that of tables in parts one is read; the index on users is not read along with
+the lexemes, all entries of a user for each term, because the planner is told that it leaves nothing out (migration
+0012). The lexemes are the user's already, but for one in a quarter million.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
-from uuid import UUID
 
 from ..candidates import TURN_CHARS
 from ..gathering import POSTINGS
@@ -16,6 +16,7 @@ from ..matching import COMMON_FROM, LOOKED_AT, RARE, READ, plain, says
 from ..rows import NEWEST
 from ..wishes import Count, Frequency, Newest, Places, Said, Steps, Turns, Wish
 from .database import Ask, Database, Row
+from .frequencies import Frequencies
 from .scoping import Scope
 from .terms import filters_of, query_of, word_of
 from .words import words_of
@@ -31,30 +32,9 @@ _PLANNING = Ask(
 )
 
 _HOLDING = (
-    "FROM search_entries AS m WHERE (m.user_key = %(user)s) IS TRUE AND m.terms @@ %(query)s::tsquery "
+    "FROM search_entries AS m WHERE m.user_key = %(user)s AND m.terms @@ %(query)s::tsquery "
     "AND m.message_key <= %(as_of)s"
 )
-
-
-class Frequencies:
-    """In how many of a user's messages a frequent term is, remembered until they have grown by a tenth."""
-
-    _MOST_KEPT = 20_000
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[UUID, str], tuple[int, int]] = {}
-        self._documents: dict[UUID, int] = {}
-
-    def of(self, user_key: UUID, terms: str) -> int | None:
-        counted, at = self._kept.get((user_key, terms), (0, 0))
-        return counted if at and at <= self._documents.get(user_key, 0) <= at + at // 10 else None
-
-    def note(self, user_key: UUID, documents: int, counted: dict[str, int]) -> None:
-        if len(self._kept) + len(counted) > self._MOST_KEPT:
-            self._kept.clear()
-            self._documents.clear()
-        self._documents[user_key] = documents
-        self._kept.update(((user_key, terms), (count, documents)) for terms, count in counted.items())
 
 
 class Known(NamedTuple):

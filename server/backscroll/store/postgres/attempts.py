@@ -9,9 +9,10 @@ from ..attempts import matches_of
 from ..holding import OWN_CHARS, Call
 from ..message_rows import call_of
 from ..wishes import Among, ArgumentsOf, CallsOf, CallValues, Wish
-from .answering import Answers, Asked, Done, Frequencies, Rows
+from .answering import Answers, Asked, Done, Rows
 from .calls import Filters, calls_asked, filters
 from .database import Ask, Database, user_key
+from .frequencies import Frequencies
 from .rows import named
 from .scoping import Scope, scope_of
 from .searching import Searching

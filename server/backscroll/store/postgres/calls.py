@@ -15,11 +15,17 @@ from .rows import Named, lineage_of, named, session_asked, session_told
 
 _columns = partial(call_columns, chars="%(chars)s")
 _NEWEST_FIRST = "ORDER BY c.called_at DESC, c.call_key DESC"
+# What belongs to a call is looked up call by call: joined freely, it would now and then be read for all of them.
 _TABLES = (
-    "{calls} AS c JOIN sessions AS s ON s.user_key = c.user_key AND s.session_key = c.session_key "
-    "JOIN runs AS r ON r.user_key = c.user_key AND r.run_key = c.run_key "
-    "LEFT JOIN messages AS m ON m.user_key = c.user_key AND m.message_key = c.message_key "
-    "LEFT JOIN messages AS f ON f.user_key = c.user_key AND f.message_key = c.result_key{visible}"
+    "{calls} AS c "
+    "CROSS JOIN LATERAL (SELECT s.number FROM sessions AS s "
+    "WHERE s.user_key = %(user)s AND s.session_key = c.session_key LIMIT 1) AS s "
+    "CROSS JOIN LATERAL (SELECT r.run_id, r.agent, r.first_seq FROM runs AS r "
+    "WHERE r.user_key = %(user)s AND r.run_key = c.run_key LIMIT 1) AS r "
+    "LEFT JOIN LATERAL (SELECT m.seq FROM messages AS m "
+    "WHERE m.user_key = %(user)s AND m.message_key = c.message_key LIMIT 1) AS m ON TRUE "
+    "LEFT JOIN LATERAL (SELECT f.message_key, f.seq, f.text FROM messages AS f "
+    "WHERE f.user_key = %(user)s AND f.message_key = c.result_key{visible} LIMIT 1) AS f ON TRUE"
 ).format
 
 

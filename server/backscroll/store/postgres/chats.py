@@ -106,7 +106,8 @@ def _walked(rows: Sequence[Row]) -> tuple[list[Message], bool]:
 
 
 _RUN = (
-    "JOIN runs AS r ON r.user_key = %(user)s AND r.run_key = w.run_key JOIN line AS l ON l.session_key = r.session_key"
+    "CROSS JOIN LATERAL (SELECT r.* FROM runs AS r WHERE r.user_key = %(user)s AND r.run_key = w.run_key LIMIT 1) AS r "
+    "JOIN line AS l ON l.session_key = r.session_key"
 )
 _ITS_MESSAGES = (
     "messages AS m WHERE m.user_key = %(user)s AND m.session_key = r.session_key AND m.seq >= r.first_seq "

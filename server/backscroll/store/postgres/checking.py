@@ -40,7 +40,7 @@ async def _index(read: Transaction, told: Told) -> list[str]:
     lacks = wrong = done = 0
     for user, newest in users:
         after = 0
-        while rows := await index.entered(read, user, "m.message_key > %s", (after,), limit=index.AT_ONCE):
+        while rows := await index.entered(read, user, "m.message_key > %s", (after,)):
             lacking, differing = await _compared(read, user, rows)
             lacks += lacking
             wrong += differing

@@ -244,15 +244,24 @@ class PostgresChoices:
         return {}
 
     async def claim_retention(self, user_id: str, now: int, every: int) -> bool:
+        values = {"user": user_key(user_id), "now": now, "every": every}
+        # Looked at first: a write that changes nothing would be told to all who watch the user.
+        (due,) = await self._database.fetch(Ask(f"SELECT 1 FROM users WHERE user_key = %(user)s AND {_DUE}", values))
+        if not due:
+            return False
+
         async def claim(writing: Writing) -> bool:
-            moved = await writing.run(
-                "UPDATE users SET retained_at = %s "
-                "WHERE user_key = %s AND NOT (retained_at IS NOT NULL AND retained_at <= %s AND %s < retained_at + %s)",
-                (now, writing.user_key, now, now, every),
-            )
-            return moved > 0
+            claimed = f"UPDATE users SET retained_at = %(now)s WHERE user_key = %(user)s AND {_DUE}"
+            return await writing.run(claimed, values) > 0
 
         return await self._database.write(user_id, claim)
+
+    async def users_due(self, now: int, every: int) -> list[str]:
+        asked = Ask(
+            f'SELECT user_id FROM users WHERE {_DUE} ORDER BY user_id COLLATE "C"', {"now": now, "every": every}
+        )
+        (rows,) = await self._database.fetch(asked)
+        return [user_id for (user_id,) in rows]
 
     async def used_bytes(self) -> int:
         return await self._database.read(choosing.used_bytes)
@@ -261,6 +270,9 @@ class PostgresChoices:
         """Of a statement that binds the user's key first."""
         (rows,) = await self._database.fetch(Ask(statement, (user_key(user_id), *values)))
         return rows
+
+
+_DUE = "(retained_at IS NULL OR retained_at > %(now)s OR retained_at + %(every)s <= %(now)s)"
 
 
 async def _current(db: Writing, now: int) -> Pause | None:

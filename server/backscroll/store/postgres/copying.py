@@ -1,6 +1,6 @@
 """What a copy from another database writes into a Postgres database, and reads of it to compare the two."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -12,28 +12,32 @@ from ..rows import to_ms
 from . import archiving
 from .database import Transaction, Writing, user_key
 from .deleting import Deleting, delete_one
-from .finding import look_up_session
 from .part import Part
 from .restoring import Restoring, restore
+from .rows import look_up_session
 
 
 class PostgresArriving(Part):
     """The `Arriving` of a PostgresStore; `part` is the store, whose key for digests may be changed."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, machine: Callable[[], str]) -> None:
         super().__init__(part._database, part._digest_key)
         self._part = part
+        self._machine = machine
 
     async def adopt_key(self, key: bytes) -> bool:
         async def adopt(connection: Transaction) -> bytes:
             await connection.run("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            await connection.run(
-                "UPDATE meta SET value = %s WHERE name = 'digest_key' AND NOT EXISTS (SELECT 1 FROM users)", (key,)
-            )
+            if not await connection.all("SELECT 1 FROM users LIMIT 1"):
+                # Whoever is about to be the first user is waited for, and finds the new key if we were before.
+                await connection.run("LOCK TABLE users IN SHARE MODE")
+                await connection.run(
+                    "UPDATE meta SET value = %s WHERE name = 'digest_key' AND NOT EXISTS (SELECT 1 FROM users)", (key,)
+                )
             row: Any = await connection.one("SELECT value FROM meta WHERE name = 'digest_key'")
             return bytes(row[0])
 
-        self._part._digest_key = self._digest_key = await self._database.change(adopt)
+        self._part._digest_key = self._digest_key = self._database.digest_key = await self._database.change(adopt)
         return self._digest_key == key
 
     async def heads(self, user_id: str) -> list[ArchivedSession]:
@@ -95,7 +99,11 @@ class PostgresArriving(Part):
 
     async def keep(self, user_id: str, rows: KeptRows) -> None:
         async def kept(writing: Writing) -> None:
-            await (_keep_facts if rows.table == "facts" else _keep)(writing, rows)
+            if rows.table == "facts":
+                await _keep_facts(writing, rows)
+            else:
+                # What is known of files is known of those of this machine, where the source lies.
+                await _keep(writing, rows, {"machine": self._machine()} if rows.table in _BY_MACHINE else {})
 
         await self._database.write(user_id, kept)
 
@@ -107,6 +115,7 @@ class PostgresArriving(Part):
 
 
 _LOCK = 0x42534352
+_BY_MACHINE = ("imports", "syncs")
 
 
 async def _without(pages: AsyncIterator[Sequence[CopiedRow]], traits: list[Traits]) -> AsyncIterator[list[ArchivedRow]]:
@@ -156,23 +165,22 @@ async def _note(writing: Writing, session_id: str, digest: bytes) -> None:
     )
 
 
-async def _keep(writing: Writing, rows: KeptRows) -> None:
+async def _keep(writing: Writing, rows: KeptRows, more: Mapping[str, str]) -> None:
+    """`more` columns, by name, belong to each row's key here."""
     kept = KEPT[rows.table]
-    columns = ", ".join(_quoted(name) for name in kept.columns)
-    places = ", ".join(["%s"] * (len(kept.columns) + 1))
+    columns = ", ".join(map(_quoted, ("user_key", *more, *kept.columns)))
+    places = ", ".join(["%s"] * (1 + len(more) + len(kept.columns)))
     await writing.many(
-        f"INSERT INTO {rows.table} AS here (user_key, {columns}) VALUES ({places}) {_standing(rows.table)}",
-        [(writing.user_key, *row[: len(kept.columns)]) for row in rows.rows],
+        f"INSERT INTO {rows.table} AS here ({columns}) VALUES ({places}) {_standing(rows.table, more)}",
+        [(writing.user_key, *more.values(), *row[: len(kept.columns)]) for row in rows.rows],
     )
 
 
-def _standing(table: str) -> str:
+def _standing(table: str, more: Iterable[str] = ()) -> str:
     """What happens where a row is here already."""
     kept = KEPT[table]
-    key = ", ".join(["user_key", *map(_quoted, kept.key)])
+    key = ", ".join(map(_quoted, ("user_key", *more, *kept.key)))
     moved = [_quoted(name) for name in kept.columns if name not in kept.key]
-    if not moved:
-        return f"ON CONFLICT ({key}) DO NOTHING"
     told = ", ".join(f"{name} = excluded.{name}" for name in moved)
     newer = "" if kept.newest is None else f" WHERE excluded.{_quoted(kept.newest)} > here.{_quoted(kept.newest)}"
     return f"ON CONFLICT ({key}) DO UPDATE SET {told}{newer}"

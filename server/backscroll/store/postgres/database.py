@@ -2,12 +2,14 @@
 
 Nothing here outlives a transaction on the server (no session settings, no named statements, no temporary tables),
 so that connections may come from a pooler in transaction mode. Whoever writes for a user locks the user's row
-first: keys then grow in the order of commits, and one user's writes wait for nobody else's.
+first: keys then grow in the order of commits. One user's writes wait for each other, within a process before they
+take a connection, and for another user's only where as many as `Turns` lets in are at it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -21,6 +23,7 @@ from ...text import clean_text
 from .committing import BEFORE, Attempt, CommitBroken, outcome
 from .errors import ConnectionLost, is_lost, postgres_errors
 from .transactions import COUNTERS, Ask, Connection, Counters, Each, Row, Transaction, Values, Writing
+from .turns import Turns
 
 T = TypeVar("T")
 
@@ -63,6 +66,8 @@ class Database:
         lock_timeout_s: float = 10.0,
     ) -> None:
         self._url = url
+        self.digest_key: bytes | None = None
+        """What digests are made with here, once it is known: nothing is written where the database has another."""
         self._patience_s = lock_timeout_s
         self._limits = Ask(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true), "
@@ -79,19 +84,16 @@ class Database:
             configure=_configured,
             kwargs=_CONNECTING,
         )
+        # Readers always find a connection, save in a pool that has hardly any.
+        self._turns = Turns(most=max(1, pool_size - 2), patience_s=lock_timeout_s)
         self._writes: set[asyncio.Task[Any]] = set()
+        self._reads: set[asyncio.Task[Any]] = set()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect, and run `prepare` (migrations) once. Raises StoreUnusable where the server refuses."""
-        try:
-            connection = await psycopg.AsyncConnection.connect(self._url, **_CONNECTING)
-        except psycopg.ProgrammingError as error:
-            raise StoreUnusable("BACKSCROLL_DB is no address of a Postgres database. See docs/postgres.md.") from error
-        except psycopg.OperationalError as error:
-            raise StoreUnusable(_cannot_connect(error)) from error
+        connection = await self.connected()
         try:
             with postgres_errors():
-                await _configured(connection)
                 await prepare(connection)
         finally:
             await connection.close()
@@ -99,9 +101,26 @@ class Database:
 
     async def close(self) -> None:
         """Finish what is under way, then close."""
-        while self._writes:
-            await asyncio.wait(list(self._writes))
+        await self._turns.over()
+        while self._reads:
+            await asyncio.wait(list(self._reads))
         await self._pool.close()
+
+    async def connected(self) -> Connection:
+        """A connection beside the pool, outside of any transaction; for the caller to close. Raises StoreUnusable."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(self._url, **_CONNECTING)
+        except psycopg.ProgrammingError as error:
+            raise StoreUnusable("BACKSCROLL_DB is no address of a Postgres database. See docs/postgres.md.") from error
+        except psycopg.OperationalError as error:
+            raise StoreUnusable(_cannot_connect(error)) from error
+        except psycopg.InterfaceError as error:
+            # Before anything was sent: this is about the event loop.
+            raise StoreUnusable(
+                "Postgres cannot be used on this event loop. On Windows take SelectorEventLoop: docs/postgres.md."
+            ) from error
+        await _configured(connection)
+        return connection
 
     # Reading
 
@@ -112,7 +131,7 @@ class Database:
             told = await Transaction(connection).together(_BEGIN_READING, self._limits, *asked, _COMMIT)
             return told[2:-1]
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work`, which needs several round trips, as of one point in time."""
@@ -124,7 +143,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
@@ -145,20 +164,22 @@ class Database:
         """Run `work` in one transaction of the user's. All of it lands, or nothing.
 
         `ahead` is asked with the beginning, once the user is locked: see `Writing.ahead`. Where the connection breaks
-        it is run again, unless it was committed, so it must be able to. A cancelled caller leaves it to end by
-        itself. Raises StoreBusy where another writer holds the user beyond the time limit, CommitUnknown where the
-        connection broke during COMMIT and no server comes back that knows.
+        it is run again, unless it was committed, so it must be able to. A caller who is cancelled takes it along while
+        it waits for its turn, and leaves it to end by itself from then on. Raises StoreBusy where other writers hold
+        the user beyond the time limit, CommitUnknown where the connection broke during COMMIT and no server comes
+        back that knows.
         """
+        key = user_key(user_id)
+        await self._turns.take(key)
         task = asyncio.get_running_loop().create_task(self._surely(user_id, work, ahead))
         self._writes.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, key))
         return await asyncio.shield(task)
 
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, key: UUID, task: "asyncio.Task[Any]") -> None:
         self._writes.discard(task)
-        # Looked at, or a failure that nobody waits for any more would be reported as never retrieved.
-        if not task.cancelled():
-            task.exception()
+        self._turns.give_back(key)
+        _looked_at(task)
 
     async def _surely(self, user_id: str, work: Callable[[Writing], Awaitable[T]], ahead: Sequence[Ask]) -> T:
         while True:
@@ -196,10 +217,19 @@ class Database:
             _BEGIN_WRITING,
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
-            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR UPDATE", (key,)),
+            # Of this strength: what refers to the user may be stored meanwhile, by the search index's upkeep for one.
+            Ask(
+                f"SELECT {_KEY_REPLACED}, {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE",
+                (self.digest_key, key),
+            ),
             *ahead,
         )
-        transaction_id, changes, *counters = begun[0]
+        replaced, transaction_id, changes, *counters = begun[0]
+        if replaced:
+            raise StoreUnusable(
+                "The key of this database was replaced while it was open, by `backscroll copy`. Nothing was written. "
+                "Restart this server."
+            )
         writing = Writing(connection, key, Counters(*counters), answers)
         done = await work(writing)
         try:
@@ -209,6 +239,25 @@ class Database:
                 raise CommitBroken(Attempt(transaction_id, changes, key), done) from error
             raise
         return done
+
+    async def _to_its_end(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Whoever is cancelled leaves at once; what was asked is cancelled once, and cleans up by itself.
+
+        A request's scope cancels its task with every await. A connection that gives up a statement has to wait for the
+        server, or it would be closed and the statement would run on.
+        """
+        task = asyncio.get_running_loop().create_task(asked)
+        self._reads.add(task)
+        task.add_done_callback(self._read)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _read(self, task: "asyncio.Task[Any]") -> None:
+        self._reads.discard(task)
+        _looked_at(task)
 
     async def _patiently(self, once: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `once` on a connection; on another one where it broke, until the server is back or patience ends."""
@@ -250,7 +299,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def upkeep(self, statement: str, values: Values = ()) -> None:
         """A statement of no one user's, in a transaction of its own. It may come to be run twice."""
@@ -258,19 +307,16 @@ class Database:
         async def once(connection: Connection) -> None:
             await Transaction(connection).together(_BEGIN_WRITING, self._limits, Ask(statement, values), _COMMIT)
 
-        await self._patiently(once)
-
-    async def alone(self, statement: str) -> None:
-        """A statement outside of any transaction: VACUUM and its like."""
-        with postgres_errors():
-            async with self._pool.connection() as connection:
-                await connection.execute(statement.encode())
+        await self._to_its_end(self._patiently(once))
 
 
 _LOOK_AGAIN_S = 0.1
 _BEGIN_READING = Ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _BEGIN_WRITING = Ask("BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Ask("COMMIT")
+
+# Once there is a user it stays what it is: see `adopt_key`.
+_KEY_REPLACED = "(SELECT value <> %s::bytea FROM meta WHERE name = 'digest_key')"
 
 # No named statements: a pooler in transaction mode gives each transaction another server connection.
 _CONNECTING: dict[str, Any] = {
@@ -285,6 +331,12 @@ _CONNECTING: dict[str, Any] = {
 
 async def _configured(connection: Connection) -> None:
     connection.adapters.register_dumper(str, CleanDumper)
+
+
+def _looked_at(task: "asyncio.Task[Any]") -> None:
+    """Or a failure that nobody waits for any more would be reported as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _cannot_connect(error: psycopg.OperationalError) -> str:

@@ -29,8 +29,6 @@ _BUSY: tuple[type[psycopg.Error], ...] = (
     pg.TooManyConnections,
 )
 
-_GONE = (pg.AdminShutdown, pg.CrashShutdown, pg.CannotConnectNow, pg.IdleInTransactionSessionTimeout)
-
 
 class ConnectionLost(Exception):
     """The connection broke before COMMIT was sent: nothing was written, and the work may be done again."""
@@ -61,10 +59,16 @@ def postgres_errors() -> Iterator[None]:
     """Raise StoreBusy, StoreUnusable or StoreError for whatever Postgres refuses."""
     try:
         yield
+    # The pool's own come first: they are psycopg.OperationalErrors too.
+    except PoolClosed as error:
+        raise StoreUnusable("The database is not open. Open it with backscroll.open(...).") from error
+    except PoolTimeout as error:
+        raise StoreBusy(
+            "The database server cannot be reached, or all connections to it are in use. "
+            "Nothing was changed; try again."
+        ) from error
     except psycopg.Error as error:
         raise translated(error) from error
-    except (PoolTimeout, PoolClosed) as error:
-        raise StoreBusy("The database server cannot be reached. Nothing was changed; try again.") from error
 
 
 def translated(error: psycopg.Error) -> StoreError:

@@ -3,7 +3,7 @@
 Sessions and runs are named by their ids within each. What is not among the answers is asked for when it is wanted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from .. import PreparedRun
 from ..meeting import Way
 from ..recording.deciding import tail_length
-from ..recording.ground import Past, PendingCall, RunRow
+from ..recording.ground import Past, PendingCall, Provisional, RunRow
 from ..recording.placing import aside
 from ..rows import NEWEST, SessionRow, load
 from .database import Ask, Row
@@ -39,6 +39,8 @@ class Answers:
     tails: dict[TailKey, list[bytes]] = field(default_factory=dict)
     pending: dict[int, dict[str, list[PendingCall]]] = field(default_factory=dict)
     """By session, of all ids that results of the run name. Old as soon as a call is told of."""
+    provisional: dict[int, list[Provisional]] = field(default_factory=dict)
+    """By run."""
     buried: dict[tuple[str, bytes], int | None] | None = None
     """`said_before` of what was deleted among the run's tombstones."""
 
@@ -58,6 +60,9 @@ class Foresight:
                 call_id = message.tool_call_id or ""
                 self._wanted[call_id] = self._wanted.get(call_id, 0) + 1
         self._needs_tail = not run.imported and bool(self._refs or self._run_ids)
+        # What a host calls the session, if that is told.
+        self._host_ids = {ref.removeprefix(f"{run.source}:") for ref in self._refs} | {*self._refs}
+        self._needs_provisional = bool(self._run_ids and self._refs and number_in(self._refs[0]) is None)
         self._needs_pending = bool(self._wanted and (self._refs or self._run_ids))
         self.asks = [*self._asks()]
 
@@ -67,6 +72,11 @@ class Foresight:
             asks += [run_of_id(self._user, run_id), digests_of_id(self._user, run_id)]
         if self._needs_tail:
             asks.append(self._tail())
+        if self._needs_provisional:
+            asks += [
+                provisional_of(self._user, self.run.source, self._host_ids, _KEY_OF_ID, run_id=run_id)
+                for run_id in self._run_ids
+            ]
         if self._needs_pending:
             asks.append(self._pending())
         if self.run.tombstones:
@@ -92,6 +102,11 @@ class Foresight:
                 if past.row.parent_key is None or len(tail) >= wanted:
                     before = next((run.run_index for run in known if run.session_key == past.row.session_key), None)
                     answers.tails[TailKey(past.row.session_key, before, wanted, nested)] = tail
+        if self._needs_provisional:
+            for run_id in self._run_ids:
+                provisional = [Provisional(*row) for row in next(rows)]
+                if (run := answers.runs[run_id]) is not None:
+                    answers.provisional[run.run_key] = provisional
         if self._needs_pending:
             answers.pending = {past.row.session_key: {} for past in found}
             for session_key, call_id, *call in next(rows):
@@ -244,10 +259,20 @@ def pending_calls(session: str, wanted: dict[str, int], values: dict[str, Any]) 
     )
 
 
+def provisional_of(user_key: UUID, source: str, session_ids: Collection[str], run: str, **values: Any) -> Ask:
+    """Answers that hooks told of a run, by what its host may call the session. `run` is SQL."""
+    return Ask(
+        "SELECT f.fact_key, m.message_key, m.seq, m.text FROM facts AS f "
+        "JOIN messages AS m ON m.user_key = f.user_key AND m.message_key = f.message_key "
+        "WHERE f.user_key = %(user)s AND f.source = %(source)s AND f.session_id = ANY(%(sessions)s::text[]) "
+        f"AND f.kind = 'answer' AND m.run_key = {run} ORDER BY m.seq",
+        {"user": user_key, "source": source, "sessions": list(session_ids), **values},
+    )
+
+
 def tombstones_among(user_key: UUID, tombstones: Sequence[tuple[str, bytes]]) -> Ask:
-    sources, digests = zip(*tombstones, strict=True)
     return Ask(
         "SELECT t.source, t.digest, t.said_before FROM unnest(%s::text[], %s::bytea[]) AS n (source, digest) "
         "JOIN tombstones AS t ON t.user_key = %s AND t.source = n.source AND t.digest = n.digest",
-        (list(sources), list(digests), user_key),
+        ([source for source, _ in tombstones], [digest for _, digest in tombstones], user_key),
     )

@@ -27,6 +27,12 @@ async def hand_over(db: Writing, session: SessionRow, children: Sequence[Session
         "WHERE user_key = %(user)s AND session_key = %(session)s AND seq <= %(cut)s",
         named,
     )
+    await db.run(
+        "UPDATE vectors SET session_key = %(heir)s WHERE user_key = %(user)s AND message_key IN "
+        "(SELECT message_key FROM messages "
+        "WHERE user_key = %(user)s AND session_key = %(heir)s AND seq <= %(cut)s)",
+        named,
+    )
     # A result that came after the cut was never the fork's, and goes now.
     await db.run(
         "UPDATE tool_calls SET status = 'pending', result_key = NULL, duration_ms = NULL "
@@ -118,7 +124,8 @@ async def index_session(db: Writing, session_key: int, *, upto: int = NEWEST) ->
         "AND seq > %s AND seq <= %s AND from_history = 0 ORDER BY seq LIMIT %s",
         (db.user_key, session_key, after, upto, index.AT_ONCE),
     ):
-        keys, size = [], 0
+        keys: list[int] = []
+        size = 0
         for key, seq, text_bytes in rows:
             # What is said in a page of them is taken apart at once.
             if keys and size + text_bytes > INDEXED_BYTES:

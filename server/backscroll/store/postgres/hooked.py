@@ -4,19 +4,16 @@ from collections.abc import Collection, Sequence
 
 from ..recording.ground import Provisional
 from .database import Ask, Writing
+from .foreseeing import provisional_of
 from .ground import OnServer
 
 
 class Hooking(OnServer):
     async def provisional(self, source: str, session_ids: Collection[str], run_key: int) -> list[Provisional]:
-        rows = await self._ask(
-            "SELECT f.fact_key, m.message_key, m.seq, m.text FROM facts AS f "
-            "JOIN messages AS m ON m.user_key = f.user_key AND m.message_key = f.message_key "
-            "WHERE f.user_key = %(user)s AND f.source = %(source)s AND f.session_id = ANY(%(sessions)s::text[]) "
-            "AND f.kind = 'answer' AND m.run_key = %(run)s ORDER BY m.seq",
-            source=source,
-            sessions=list(session_ids),
-            run=run_key,
+        if run_key in self._known.provisional:
+            return self._known.provisional[run_key]
+        (rows,) = await self._together(
+            provisional_of(self.user_key, source, session_ids, "%(run_key)s", run_key=run_key)
         )
         return [Provisional(*row) for row in rows]
 

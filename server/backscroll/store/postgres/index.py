@@ -16,12 +16,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ..indexing import INDEX_VERSION, Entry, Scope, entry, speaker_of
-from .database import Ask, Transaction, Writing
+from .database import Ask, Row, Transaction, Writing
 from .terms import vector_of
 from .words import words_of
 
 AT_ONCE = 200
 """Messages whose entries are read and made in one go."""
+
+_MOST_CHARS = 1 << 20
+"""Of texts that are read for it."""
 
 _BESIDE_CHARS = 50_000
 """More text than this is taken apart beside the event loop: some 10 ms."""
@@ -96,36 +99,42 @@ async def remove(writing: Writing, message_keys: Sequence[int]) -> None:
 async def renew(writing: Writing, message_keys: Sequence[int]) -> None:
     """Make the entries of messages again, from what their rows say now."""
     for start in range(0, len(message_keys), AT_ONCE):
-        keys = list(message_keys[start : start + AT_ONCE])
-        await add(writing, await entered(writing, writing.user_key, "m.message_key = ANY(%s)", (keys,)))
+        keys = sorted(message_keys[start : start + AT_ONCE])
+        while rows := await entered(writing, writing.user_key, "m.message_key = ANY(%s::bigint[])", (keys,)):
+            await add(writing, rows)
+            keys = [key for key in keys if key > rows[-1].message_key]
 
 
-async def entered(
-    transaction: Transaction, user_key: UUID, where: str, values: Sequence[object], limit: int | None = None
-) -> list[Entered]:
-    """Messages with the entries that they should have, by their keys: those of `m` (messages), `s` and `r`."""
+async def entered(transaction: Transaction, user_key: UUID, where: str, values: Sequence[object]) -> list[Entered]:
+    """Messages with the entries that they should have, by their keys: the first of the messages `m` that match.
+
+    At most AT_ONCE, and no more once they have _MOST_CHARS together; none where none is left.
+    """
     rows = await transaction.all(
         "SELECT m.message_key, m.session_key, m.seq, m.created_at, m.text, m.role, m.tool_name, s.source, s.project, "
-        "r.agent, m.payload FROM messages AS m "
+        "r.agent, m.payload FROM ("
+        "SELECT m.*, sum(octet_length(m.text)) OVER (ORDER BY m.message_key) - octet_length(m.text) AS ahead FROM ("
+        f"SELECT * FROM messages AS m WHERE m.user_key = %s AND m.from_history = 0 AND {where} "
+        "ORDER BY m.message_key LIMIT %s) AS m) AS m "
         "JOIN sessions AS s ON s.user_key = m.user_key AND s.session_key = m.session_key "
         "JOIN runs AS r ON r.user_key = m.user_key AND r.run_key = m.run_key "
-        f"WHERE m.user_key = %s AND m.from_history = 0 AND {where} ORDER BY m.message_key LIMIT %s",
-        (user_key, *values, limit),
+        "WHERE m.ahead < %s ORDER BY m.message_key",
+        (user_key, *values, AT_ONCE, _MOST_CHARS),
     )
     asking = [row[0] for row in rows if row[5] == "assistant"]
     calls: dict[int, list[tuple[str, str | None]]] = {key: [] for key in asking}
     if asking:
         for key, name, arguments in await transaction.all(
-            "SELECT message_key, tool_name, arguments FROM tool_calls WHERE user_key = %s AND message_key = ANY(%s) "
-            "ORDER BY message_key, ordinal",
+            "SELECT message_key, tool_name, arguments FROM tool_calls WHERE user_key = %s "
+            "AND message_key = ANY(%s::bigint[]) ORDER BY message_key, ordinal",
             (user_key, asking),
         ):
             calls[key].append((name, arguments))
-    found = []
-    for key, session_key, seq, created_at, text, role, tool_name, source, project, agent, payload in rows:
-        made_here = calls.get(key, [])
-        tools = tuple(name for name, _ in made_here) if tool_name is None else (tool_name,)
-        scope = Scope(0, session_key, source, role, project, agent, tools)
-        told = entry(text, made_here, scope, speaker_of(payload))
-        found.append(Entered(key, session_key, seq, created_at, told))
-    return found
+    return [_entered(row, calls.get(row[0], [])) for row in rows]
+
+
+def _entered(row: Row, calls: list[tuple[str, str | None]]) -> Entered:
+    key, session_key, seq, created_at, text, role, tool_name, source, project, agent, payload = row
+    tools = tuple(name for name, _ in calls) if tool_name is None else (tool_name,)
+    scope = Scope(0, session_key, source, role, project, agent, tools)
+    return Entered(key, session_key, seq, created_at, entry(text, calls, scope, speaker_of(payload)))

@@ -86,8 +86,10 @@ class IndexKeeper:
             "ORDER BY r.user_key LIMIT 1"
         )
         while True:
-            users, ((left, total),) = await self._database.fetch(due, Ask(_PENDING))
+            # How far it has come is a sum over all users: asked only where somebody looks on.
+            users, *pending = await self._database.fetch(due, *([Ask(_PENDING)] if told is not None else []))
             if told is not None:
+                (((left, total),),) = pending
                 told(max(total - left, 0), total)
             if not users:
                 break
@@ -109,9 +111,9 @@ async def _step(writing: Writing) -> None:
     found = await writing.one("SELECT message_key FROM search_rebuilds WHERE user_key = %s", (user,))
     if found is None:
         return
-    rows = await index.entered(writing, user, "m.message_key > %s", found, limit=index.AT_ONCE)
+    rows = await index.entered(writing, user, "m.message_key > %s", found)
     await index.add(writing, rows)
-    last = rows[-1].message_key if len(rows) == index.AT_ONCE else None
+    last = rows[-1].message_key if rows else None
     values: dict[str, Any] = {"user": user, "low": found[0], "high": last}
     await writing.run(
         "DELETE FROM search_entries AS e USING messages AS m WHERE e.user_key = %(user)s AND m.user_key = e.user_key "

@@ -14,7 +14,7 @@ from .database import Ask, Row, user_key
 from .part import Part
 from .rows import lineage_of, named, session_asked, session_told
 
-MESSAGE_COLUMNS = message_columns(chars="%(chars)s")
+MESSAGE_COLUMNS = message_columns(chars="%(chars)s", length="length(m.text)")
 
 _CALL = (
     "c.tool_call_id, c.tool_name, substr(c.arguments, 1, %(chars)s), length(c.arguments), "
@@ -119,20 +119,24 @@ class Messages(Part):
             "LEFT JOIN tool_calls AS c ON c.user_key = %(user)s AND c.message_key = m.message_key "
             "AND c.ordinal = %(call)s "
         )
-        text = "m.text" if call is None else "c.arguments"
+        # Each look into a text of megabytes unpacks it: its length comes with the message.
+        part = "substr(m.text, %(offset)s + 1, %(most)s), NULL::integer"
+        if call is not None:
+            part = "substr(c.arguments, %(offset)s + 1, %(most)s), length(c.arguments)"
         found, rows = await self._database.fetch(
             session_asked(one),
             Ask(
                 f"WITH RECURSIVE {lineage_of(one.where)} "
-                f"SELECT substr({text}, %(offset)s + 1, %(most)s), length({text}), l.number, {MESSAGE_COLUMNS}, "
+                f"SELECT {part}, l.number, {MESSAGE_COLUMNS}, "
                 f"{hanging_columns('l.high')} FROM line AS l {_AT_SEQ} {'' if call is None else of_call}",
                 values,
             ),
         )
         if not rows:
             raise MessageNotFound(f"{session_told(found, session).handle}.{seq}")
-        part, chars, *row = rows[0]
-        return message_of(tuple(row)), part or "", chars or 0
+        text, chars, *row = rows[0]
+        message = message_of(tuple(row))
+        return message, text or "", (message.text_chars if call is None else chars) or 0
 
     async def found(self, user_id: str, keys: Sequence[int], *, max_chars: int) -> list[FoundMessage]:
         (rows,) = await self._database.fetch(
@@ -166,6 +170,6 @@ class Messages(Part):
 
 
 _AT_SEQ = (
-    "JOIN messages AS m ON m.user_key = %(user)s AND m.session_key = l.session_key AND m.seq = %(seq)s "
-    "AND m.seq > l.low AND m.seq <= l.high JOIN runs AS r ON r.user_key = m.user_key AND r.run_key = m.run_key"
+    "CROSS JOIN LATERAL (SELECT m.* FROM messages AS m WHERE m.user_key = %(user)s AND m.session_key = l.session_key "
+    f"AND m.seq = %(seq)s AND m.seq > l.low AND m.seq <= l.high LIMIT 1) AS m {RUN_OF_MESSAGE}"
 )

@@ -16,10 +16,11 @@ _LOCK = 0x42534352  # "BSCR"
 """Held while migrating: of several servers that start at once, one does it."""
 
 
-async def migrated(connection: Connection) -> None:
+async def migrated(connection: Connection, *, lock_timeout_s: float = 10.0) -> None:
     """Bring a database to the newest version, in one transaction under an advisory lock. Raises StoreUnusable.
 
-    A role that may not change tables can use a database that is up to date.
+    A table that somebody holds is waited for no longer than that: whoever wants the table next waits behind us. A
+    role that may not change tables can use a database that is up to date.
     """
     transaction = Transaction(connection)
     await _refuse_other_encodings(transaction)
@@ -29,6 +30,8 @@ async def migrated(connection: Connection) -> None:
     try:
         # The transaction's own, since a pooler may give the next one another connection.
         await transaction.run("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        # From here on: another server's migration takes as long as it takes.
+        await transaction.run("SELECT set_config('lock_timeout', %s, true)", (f"{int(lock_timeout_s * 1000)}ms",))
         version = await _version(transaction)
         migrate.refuse_newer(version, DIALECT)
         for number, _, script in migrate.migrations(DIALECT):

@@ -7,8 +7,9 @@ from ..candidates import result_of
 from ..matching import Wanted, asked_of
 from ..rows import SessionRow
 from ..shortlist import weight
-from .answering import Answers, Frequencies
+from .answering import Answers
 from .database import Database, user_key
+from .frequencies import Frequencies
 from .part import Part
 from .scoping import scope_of
 

@@ -48,11 +48,11 @@ class Transaction:
         cursors = []
         async with self.connection.pipeline():
             for one in asked:
-                cursor = self.connection.cursor()
                 if isinstance(one, Each):
+                    cursor = self.connection.cursor()
                     await cursor.executemany(_sql(one.statement), one.rows)
                 else:
-                    await cursor.execute(_sql(one.statement), one.values)
+                    cursor = await self.connection.execute(_sql(one.statement), one.values)
                 cursors.append(cursor)
         return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
@@ -99,7 +99,7 @@ class Writing(Transaction):
         self._waiting: list[Ask | Each] = []
 
     def later(self, *told: Ask | Each) -> None:
-        self._waiting.extend(told)
+        self._waiting.extend(one for one in told if isinstance(one, Ask) or one.rows)
 
     async def all(self, statement: str, values: Values = ()) -> list[Row]:
         (rows,) = await self.together(Ask(statement, values))

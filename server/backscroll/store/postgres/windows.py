@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 from ...models import COUNTED_STATUSES
 from .. import ChatWindow
+from ..message_rows import message_columns
 from ..rows import NEWEST
 from .database import Ask
-from .messages import MESSAGE_COLUMNS, RUN_OF_MESSAGE, hanging_columns
+from .messages import RUN_OF_MESSAGE, hanging_columns
 from .rows import Named, lineage_of
 
 _COUNTED = ", ".join(f"'{status}'" for status in COUNTED_STATUSES)
+_COLUMNS = message_columns(chars="%(chars)s", length="m.text_chars")
 _UNIQUE = "m.from_history = 0"
 
 
@@ -45,7 +47,7 @@ class Shown(NamedTuple):
         """Messages with low < seq <= high from one end on until the window is full.
 
         Of each: how many there are on that side (up to one more than may be shown), the number of its session,
-        MESSAGE_COLUMNS, and what hangs on it.
+        the message's columns, and what hangs on it.
         """
         order = f"ORDER BY m.seq {direction}"
         page = self._between(low, high, "m.*, l.number, l.high", f"{order} LIMIT %(most)s + 1")
@@ -59,9 +61,10 @@ class Shown(NamedTuple):
             f"SELECT m.* FROM shown AS l CROSS JOIN LATERAL ({page}) AS m {order} LIMIT %(most)s + 1), "
             f"rough AS (SELECT m.*, row_number() OVER ({order}) AS place, count(*) OVER () AS held, "
             f"{before('octet_length(m.text) / 4')} AS before FROM page AS m), "
-            f"exact AS (SELECT m.*, {before('length(m.text)')} AS chars FROM rough AS m "
-            "WHERE m.place = 1 OR m.before < %(chars)s) "
-            f"SELECT m.held, m.number, {MESSAGE_COLUMNS}, {hanging_columns('m.high')} FROM exact AS m {RUN_OF_MESSAGE} "
+            "measured AS MATERIALIZED (SELECT m.*, length(m.text) AS text_chars FROM rough AS m "
+            "WHERE m.place = 1 OR m.before < %(chars)s), "
+            f"exact AS (SELECT m.*, {before('m.text_chars')} AS chars FROM measured AS m) "
+            f"SELECT m.held, m.number, {_COLUMNS}, {hanging_columns('m.high')} FROM exact AS m {RUN_OF_MESSAGE} "
             f"WHERE m.place = 1 OR (m.chars < %(chars)s AND m.place <= %(most)s) {order}",
             self.values,
         )

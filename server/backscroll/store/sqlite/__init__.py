@@ -365,9 +365,8 @@ class SqliteStore:
         return await self._database.read(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
 
     async def users(self) -> list[str]:
-        return await self._database.read(
-            lambda db: [row[0] for row in db.execute("SELECT user_id FROM users ORDER BY user_id")]
-        )
+        asked = "SELECT user_id FROM users WHERE user_id <> ? ORDER BY user_id"
+        return await self._database.read(lambda db: [row[0] for row in db.execute(asked, (deleting.NOBODY,))])
 
     async def counts(self, user_id: str) -> dict[str, int]:
         def count(db: sqlite3.Connection) -> dict[str, int]:

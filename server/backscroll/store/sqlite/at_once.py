@@ -4,7 +4,6 @@ In write-ahead mode a reader waits for no writer, so what is read at once holds 
 stands in its way is no error here: the ordinary read does it then, and says what is wrong.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -77,5 +76,5 @@ class AtOnce:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = os.stat(path)
+    found = path.stat()
     return found.st_dev, found.st_ino

@@ -294,6 +294,17 @@ class SqliteChoices:
 
         return await self._database.write(claim)
 
+    async def users_due(self, now: int, every: int) -> list[str]:
+        def look(db: sqlite3.Connection) -> list[str]:
+            rows = db.execute(
+                "SELECT u.user_id FROM users AS u LEFT JOIN meta AS m ON m.name = 'retention:' || u.user_key "
+                "WHERE m.value IS NULL OR m.value > ? OR m.value + ? <= ? ORDER BY u.user_id",
+                (now, every, now),
+            )
+            return [user_id for (user_id,) in rows]
+
+        return await self._database.read(look)
+
     async def used_bytes(self) -> int:
         def measured(db: sqlite3.Connection) -> int:
             pages, free, size = (

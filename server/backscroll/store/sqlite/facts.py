@@ -6,34 +6,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...models import NewMessage, NewRun, NewToolCall
-from ..facts import Capture, Fact, Heard, StoredRun
-from ..meeting import graves_of
+from ..facts import (
+    MAX_CALLS,
+    MAX_TOLD,
+    MAX_TRIES,
+    PROVISIONAL_MS,
+    TOLD_COLUMNS,
+    WAITING_COLUMNS,
+    Capture,
+    Fact,
+    Heard,
+    StoredRun,
+    fact_of,
+)
+from ..meeting import graves_of_told
 from ..rows import SessionRow, dump, from_ms, load, maybe_from_ms, pack_id, to_ms, unpack_id
 from .database import Database
 from .hooked import take_back
 from .keeping import IndexKeeper
 from .recording import ensure_user
 from .rows import find_user, look_up_session
-
-MAX_TRIES = 10
-"""In vain: after that a fact is looked at again only when its session is imported."""
-
-PROVISIONAL_MS = 24 * 3_600_000
-"""How long an answer that a hook told may have to give way to the transcript's own."""
-
-MAX_TOLD = 2_000
-"""Of what was told of a session, so many of the newest facts are brought along to know its turns by."""
-
-MAX_CALLS = 5_000
-"""Of a session, so many of the newest calls are looked through for one that a hook has timed."""
-
-_COLUMNS = (
-    "f.fact_id, f.source, f.session_id, f.kind, f.at, f.turn, f.tool_call_id, f.tool_name, f.arguments, {text}, "
-    "f.digest, f.is_error, f.duration_ms, f.project, f.model, f.run_id, f.told"
-)
-_WAITING = _COLUMNS.format(text="f.text")
-# Of what is told the words are the message's; only an answer that may give way is asked for them.
-_TOLD = _COLUMNS.format(text="CASE WHEN f.kind = 'answer' THEN m.text END")
 
 
 class SqliteFacts:
@@ -144,19 +136,14 @@ def _save(db: sqlite3.Connection, user_id: str, heard: Sequence[Heard], tombston
 
 
 def _is_deleted(db: sqlite3.Connection, user_key: int, fact: Fact, tombstone: Callable[[str, str], bytes]) -> bool:
-    """Whether it stays out with the session that it is of, or with that of the agent that started this one.
-
-    The same deletions keep it out that keep out its transcript. A session that expired may be gone on with.
-    """
-    parent, _, agent = fact.session_id.partition("/agent-")
-    graves = [*graves_of(fact.source, fact.session_id), *(graves_of(fact.source, parent) if agent else ())]
+    """Whether it stays out with a session that was deleted."""
     return any(
         db.execute(
             "SELECT 1 FROM tombstones WHERE user_key = ? AND source = ? AND digest = ? "
             "AND (said_before IS NULL OR ? < said_before)",
             (user_key, source, tombstone(source, session_id), to_ms(fact.at)),
         ).fetchone()
-        for source, session_id in graves
+        for source, session_id in graves_of_told(fact.source, fact.session_id)
     )
 
 
@@ -182,28 +169,19 @@ def _of_sessions(
     for source, session_id in sorted(one for one in sessions if one in heard_of):
         named = (user_key, source, session_id)
         rows += db.execute(
-            f"SELECT {_WAITING} FROM facts AS f WHERE f.user_key = ? AND f.source = ? AND f.session_id = ? "
+            f"SELECT {WAITING_COLUMNS} FROM facts AS f WHERE f.user_key = ? AND f.source = ? AND f.session_id = ? "
             "AND f.told = 0 ORDER BY f.at, f.fact_key",
             named,
         ).fetchall()
         rows += db.execute(
-            f"SELECT {_TOLD} FROM facts AS f LEFT JOIN messages AS m ON m.message_key = f.message_key "
+            f"SELECT {TOLD_COLUMNS} FROM facts AS f LEFT JOIN messages AS m ON m.message_key = f.message_key "
             "WHERE f.user_key = ? AND f.source = ? AND f.session_id = ? AND f.told = 1 "
             "AND (f.turn IS NOT NULL AND f.run_id IS NOT NULL OR f.message_key IS NOT NULL) "
             "AND (f.kind <> 'answer' OR f.at >= ? OR f.source = 'cursor') "
             f"ORDER BY f.at DESC, f.fact_key DESC LIMIT {MAX_TOLD}",
             (*named, since),
         ).fetchall()
-    return sorted(map(_fact, rows), key=lambda fact: fact.at)
-
-
-def _fact(row: Sequence[Any]) -> Fact:
-    fact_id, source, session_id, kind, at, *told, digest, is_error, duration_ms, project, model, run_id, is_told = row
-    turn, tool_call_id, tool_name, arguments, text = told
-    return Fact(
-        fact_id, source, session_id, kind, from_ms(at), turn, tool_call_id, tool_name, arguments, text,
-        digest, bool(is_error), duration_ms, project, model, run_id, bool(is_told),
-    )  # fmt: skip
+    return sorted(map(fact_of, rows), key=lambda fact: fact.at)
 
 
 def _waiting_sessions(db: sqlite3.Connection, user_key: int | None) -> list[tuple[str, str]]:

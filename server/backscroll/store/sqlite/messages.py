@@ -12,7 +12,7 @@ from ..message_rows import message_of as told
 from ..rows import NEWEST, WHOLE, Stretch, media_of_row
 from .rows import find_session, find_user, lineage
 
-MESSAGE_COLUMNS = message_columns(chars=":chars")
+MESSAGE_COLUMNS = message_columns(chars=":chars", length="length(m.text)")
 
 MANY = 8
 """More messages than this are better served by looking up all calls and media of their session at once."""
