@@ -20,11 +20,11 @@ RECORDED_ON_POSTGRES = 20
 TURN = Sizes(80, 40, 120, 120)
 
 
-async def fill(url: str, users: range, sessions: int) -> None:
+async def fill(url: str, users: range, sessions: int, on_postgres: int = RECORDED_ON_POSTGRES) -> None:
     """So many sessions, of a short turn each, for each of `user-0`, `user-1`, ... in this range."""
     recorded = users
     if url.startswith("postgres"):
-        recorded = range(users.start, min(users.stop, max(users.start, RECORDED_ON_POSTGRES)))
+        recorded = range(users.start, min(users.stop, max(users.start + 1, on_postgres)))
     talk = Talk(5)
     waiting = iter(recorded)
 
