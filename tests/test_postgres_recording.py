@@ -23,6 +23,8 @@ from backscroll.models import NewMessage, NewRun, NewToolCall
 from backscroll.recording import Recording, prepare
 from backscroll.store import PreparedRun
 from backscroll.store.opening import open_store
+from backscroll.store.postgres.database import user_key
+from backscroll.store.postgres.foreseeing import Foresight
 from backscroll.store.rows import unpack_id
 from backscroll.text import clean_text
 from builders import a_tool_turn, a_turn, assistant, call, picture, result, system, texts, user
@@ -186,7 +188,7 @@ async def test_a_run_is_two_round_trips_whatever_its_size_and_the_past(wire: Wir
         trips: dict[str, int] = {}
 
         async def record(name: str, sent: list[dict[str, Any]], **more: Any) -> None:
-            wire.reset()
+            wire.trips = 0
             await memory.record_run(sent, **more)
             trips[name] = wire.trips
 
@@ -212,9 +214,48 @@ async def test_runs_that_come_together_are_a_round_trip_each(wire: Wire, tokens:
             NewRun(messages=(NewMessage(role="user", text=f"{n}?"),), session_id=f"s{n % 3}", run_id=f"r{n}")
             for n in range(30)
         ]
-        wire.reset()
+        wire.trips = 0
         await memory.record(runs, imported=True)
         assert wire.trips == 31
+
+
+def _read(plan: dict[str, Any]) -> int:
+    """How many rows of tables it looked at."""
+    rows = sum(map(_read, plan.get("Plans", ())))
+    if "Relation Name" in plan:
+        left_out = plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Index Recheck", 0)
+        rows += round((plan["Actual Rows"] + left_out) * plan["Actual Loops"])
+    return rows
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
+async def test_what_is_asked_of_a_long_past_costs_as_many_rows_as_of_a_short_one(
+    postgres_url: str, tokens: object, analyzed: bool
+) -> None:
+    said = (NewMessage(role="user", text="Who?"), NewMessage(role="assistant", text="Ada."))
+    async with Backscroll(postgres_url) as app:
+        memory = app.memory("ada", source="api")
+        for session_id, count in (("short", 30), ("long", 1_500)):
+            await memory.record(
+                [NewRun(messages=said, session_id=session_id, run_id=f"{session_id}{n}") for n in range(count)]
+            )
+    read: dict[tuple[bool, int], list[int]] = {}
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        if analyzed:
+            connection.execute("ANALYZE")
+        for session_id in ("short", "long"):
+            for has_id in (False, True):
+                run_id = f"{session_id}29" if has_id else None
+                tool = NewMessage(role="tool", text="fine", tool_call_id="c")
+                run = NewRun(messages=(*said, tool), session_id=session_id, run_id=run_id)
+                sent = prepare(run, Recording(b"key" * 10), now=_START)
+                for place, asked in enumerate(Foresight(user_key("ada"), sent).asks):
+                    explained: Any = connection.execute(
+                        f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {asked.statement}", asked.values
+                    ).fetchone()
+                    read.setdefault((has_id, place), []).append(_read(explained[0][0]["Plan"]))
+        connection.execute("DISCARD ALL")
+    assert {name: rows for name, rows in read.items() if rows[1] > rows[0] + 5} == {}
 
 
 # A lost answer to COMMIT

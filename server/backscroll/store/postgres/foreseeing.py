@@ -229,12 +229,20 @@ _IN_ORDER = "ORDER BY d.position"
 
 
 def tail_of(session: str, before: str, *, nested: bool, only_words: bool = False) -> str:
-    """The newest digests first, at most `wanted` of them and none above seq `high`. `session` and `before` are SQL."""
-    narrowed = ("" if nested else "AND r.parent_run_id IS NULL ") + (_ONLY_WORDS if only_words else "")
+    """The newest digests first, at most `wanted` of them and none above seq `high`. `session` and `before` are SQL.
+
+    Goes back through the runs that have any, each a look into an index, whatever the planner knows of the tables.
+    """
+    top_level = "" if nested else "AND r.parent_run_id IS NULL "
+    told = (
+        "FROM digests AS d WHERE d.user_key = r.user_key AND d.run_key = r.run_key AND d.seq <= %(high)s "
+        f"AND d.is_system = 0 {_ONLY_WORDS if only_words else ''}"
+    )
     return (
-        "SELECT d.digest FROM runs AS r JOIN digests AS d ON d.user_key = r.user_key AND d.run_key = r.run_key "
-        f"WHERE r.user_key = %(user)s AND r.session_key = {session} AND r.run_index < {before} "
-        f"AND d.seq <= %(high)s AND d.is_system = 0 {narrowed}"
+        "SELECT d.digest FROM (SELECT r.user_key, r.session_key, r.run_key, r.run_index FROM runs AS r "
+        f"WHERE r.user_key = %(user)s AND r.session_key = {session} AND r.run_index < {before} {top_level}"
+        f"AND (SELECT 1 {told}LIMIT 1) IS NOT NULL ORDER BY r.run_index DESC LIMIT %(wanted)s) AS r "
+        f"CROSS JOIN LATERAL (SELECT d.digest, d.position {told}ORDER BY d.position DESC LIMIT %(wanted)s) AS d "
         "ORDER BY r.run_index DESC, d.position DESC LIMIT %(wanted)s"
     )
 
