@@ -508,5 +508,5 @@ async def test_large_sessions_do_not_fill_memory(source: str, target: str) -> No
         [sys.executable, "-c", peak, "copy", source, target, "--json"],
         env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
-    # Some 48 MB of text; the program alone takes about a hundred.
-    assert int(done.stdout.split()[-1]) < 220
+    # Some 48 MB of text; the program alone takes about a hundred, and a page of text several times its size.
+    assert int(done.stdout.split()[-1]) < 300
