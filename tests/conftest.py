@@ -14,11 +14,12 @@ import backscroll
 from backscroll.store import Store
 from backscroll.store.opening import open_store
 from backscroll.tokens import TokenCounter, counter
+from hunting import examples
 from postgres_server import PostgresServer, postgres_server
 
 # The plain run tries the same examples each time, so that it fails only where something changed. To go
 # hunting for new ones: HYPOTHESIS_PROFILE=hunt uv run pytest
-settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None, max_examples=examples(100))
 settings.register_profile("hunt", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
