@@ -23,7 +23,7 @@ NOW = datetime.now(UTC)
 STEPS = st.lists(st.sampled_from(["line", "line", "hook", "hook", "import", "settle"]), max_size=24)
 """What happens until all is written and told: a line more, a payload more, what was written read, what waits told."""
 
-examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
+usual = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 
 
 async def happened(
@@ -87,7 +87,7 @@ def claude_talk(session: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     return lines, payloads
 
 
-@examples
+@usual
 @given(STEPS)
 def test_claude_codes_hooks_and_transcript_tell_the_same_in_any_order(
     kept_memory: Memory, loop: asyncio.Runner, tmp_path: Path, steps: list[str]
@@ -108,7 +108,7 @@ def test_claude_codes_hooks_and_transcript_tell_the_same_in_any_order(
     loop.run(run())
 
 
-@examples
+@usual
 @given(STEPS)
 def test_cursors_hooks_and_transcript_tell_the_same_in_any_order(
     kept_memory: Memory, loop: asyncio.Runner, tmp_path: Path, steps: list[str]
