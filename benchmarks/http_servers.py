@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING
 
 from backscroll import Backscroll, Settings
 from backscroll.auth import keeping
-from backscroll.models import NewRun
-from backscroll.recording import normalise
 
-from .talk import Sizes, Talk
+from .many_users import fill
 
 if TYPE_CHECKING:
     from postgres_server import PostgresServer
@@ -50,15 +48,8 @@ class Service:
         return self._tokens[:count]
 
     async def fill(self, users: int, sessions: int) -> None:
-        """So many sessions for each of so many users, of a short turn each, recorded past the server."""
-        talk = Talk(5)
-        async with Backscroll(self.database, Settings(semantic="off")) as app:
-            for user in range(self._filled, users):
-                runs = [
-                    NewRun(messages=normalise(talk.run(Sizes(80, 40, 120, 120))), session_id=f"s-{number}")
-                    for number in range(sessions)
-                ]
-                await app.memory(f"user-{user}").record(runs)
+        """So many sessions for each of so many users; those that were filled before stay as they are."""
+        await fill(self.database, range(self._filled, users), sessions)
         self._filled = max(self._filled, users)
 
     def workers(self) -> list[int]:

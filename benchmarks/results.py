@@ -29,10 +29,15 @@ class Row(NamedTuple):
     """Why a missed target was missed, where that is known."""
 
 
+COLUMNS = ("what", "ours", "theirs", "ratio", "target")
+
+
 class Section(NamedTuple):
     title: str
     rows: Sequence[Row]
     notes: Sequence[str] = ()
+    columns: Sequence[str] = COLUMNS
+    """What stands above the fields of the rows; the last fields may be without."""
 
 
 def timed(
@@ -70,11 +75,15 @@ def under(what: str, ours: Times, most_ms: float) -> Row:
 
 def as_table(section: Section) -> Table:
     table = Table(title=section.title, title_justify="left", show_lines=False)
-    for name in ("what", "ours", "theirs", "ratio", "target"):
+    for name in section.columns:
         table.add_column(name, overflow="fold")
     for row in section.rows:
-        table.add_row(row.what, row.ours, row.theirs, row.ratio, _target(row))
+        table.add_row(*_cells(section, row))
     return table
+
+
+def _cells(section: Section, row: Row) -> Sequence[str]:
+    return (row.what, row.ours, row.theirs, row.ratio, _target(row))[: len(section.columns)]
 
 
 def write(sections: Sequence[Section], command: str, path: Path = RESULTS) -> None:
@@ -98,10 +107,10 @@ def write(sections: Sequence[Section], command: str, path: Path = RESULTS) -> No
             "",
             f"## {section.title}",
             "",
-            "| what | ours | theirs | ratio | target |",
-            "|---|---|---|---|---|",
+            f"| {' | '.join(section.columns)} |",
+            f"|{'---|' * len(section.columns)}",
         ]
-        lines += [f"| {row.what} | {row.ours} | {row.theirs} | {row.ratio} | {_target(row)} |" for row in section.rows]
+        lines += [f"| {' | '.join(_cells(section, row))} |" for row in section.rows]
         notes = [
             *section.notes,
             *(f"Missed: {row.what}. {row.missed_by}" for row in section.rows if row.met is False),

@@ -108,7 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         told.asked.append({name.lower(): value for name, value in self.headers.items()})
         if told.silent:
             told.keeps_waiting.set()
-            self.connection.recv(1)
+            with suppress(ConnectionResetError):
+                self.connection.recv(1)
             told.left.set()
             return
         with suppress(BrokenPipeError, ConnectionResetError):

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,32 +14,23 @@ import backscroll
 from backscroll.store import Store
 from backscroll.store.opening import open_store
 from backscroll.tokens import TokenCounter, counter
+from hunting import examples
 from postgres_server import PostgresServer, postgres_server
 
 # The plain run tries the same examples each time, so that it fails only where something changed. To go
 # hunting for new ones: HYPOTHESIS_PROFILE=hunt uv run pytest
-settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None, max_examples=examples(100))
 settings.register_profile("hunt", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 STORES = ("sqlite", "postgres")
-"""Every implementation of Store: what is about stores, recall and the server runs once with each."""
+"""Every implementation of Store."""
+
+ON_BOTH = ("store_contract", "mcp_", "isolation", "tenancy_", "recording_runs", "recording_history", "forks")
+"""What the plain run tries on each store: the contract, every surface, the walls between users."""
 
 CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
-"""`BACKSCROLL_TEST_STORES=postgres uv run pytest` runs whatever takes a `url` with these."""
-
-ABOUT_FILES = (
-    "auth_jwt",
-    "auth_keys",
-    "capture",
-    "doctor",
-    "import",
-    "policy",
-    "recording_shapes",
-    "redaction_rules",
-    "sync",
-)
-"""Tests of what comes before a store or stands beside it: SQLite is enough."""
+"""`BACKSCROLL_TEST_STORES=postgres uv run pytest` runs every test that takes a `url` on that store, and no other."""
 
 
 @pytest.fixture(scope="session")
@@ -122,9 +113,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "url" in metafunc.fixturenames:
         looks_into_file = "database" in metafunc.fixturenames
         name = metafunc.module.__name__.removeprefix("test_")
-        stores = CHOSEN_STORES or (STORES[:1] if name.startswith(ABOUT_FILES) else STORES)
-        kinds = [kind for kind in stores if kind == "sqlite" or not looks_into_file]
-        metafunc.parametrize("url", kinds, indirect=True)
+        stores = CHOSEN_STORES or (STORES if name.startswith(ON_BOTH) else STORES[:1])
+        metafunc.parametrize("url", stores[:1] if looks_into_file else stores, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where stores are chosen, only what can run on them is."""
+    if not CHOSEN_STORES:
+        return
+    kept = [item for item in items if "url" in _names(item) and ("database" not in _names(item) or _of_files(item))]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _names(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
+
+
+def _of_files(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and callspec.params.get("url") == "sqlite"
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from backscroll.config import Settings, load_settings
 from backscroll.errors import ConfigError
 from backscroll.store import Store
 from backscroll.store.opening import open_store
+from hunting import examples
 
 KEYS = ("k1", "k2", "e1")
 
@@ -383,7 +384,7 @@ def test_any_header_and_any_claims_are_refused(
         assert isinstance(loop.run(open_verifier.examine(written(given_header, payload, signature))), Refusal)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(st.dictionaries(st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "sub", "scope"]), json_values))
 def test_any_claims_that_the_issuer_signs_raise_nothing(
     loop: asyncio.Runner, open_verifier: Verifier, changed: dict[str, Any]

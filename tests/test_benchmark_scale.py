@@ -150,6 +150,7 @@ def test_plain_bm25_finds_lines_and_keeps_to_the_filters(db: sqlite3.Connection)
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_tells_its_figures_and_uses_a_kept_file_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -316,7 +316,7 @@ async def test_a_lock_that_is_held_elsewhere_is_told_as_busy(url: str, database:
         assert (await memory.get_session("s")).messages == 4
 
 
-async def test_a_backup_is_whole_and_never_overwrites(url: str, tmp_path: Path, memory: Memory) -> None:
+async def test_a_backup_is_whole_and_never_overwrites(database: Path, tmp_path: Path, memory: Memory) -> None:
     await memory.record_run(a_tool_turn(), session_id="s")
     target = tmp_path / "copy.db"
     await memory.store.backup(str(target))

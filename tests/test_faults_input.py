@@ -14,6 +14,7 @@ from backscroll.errors import BackscrollError, InvalidArgument, SessionNotFound
 from backscroll.models import NewMessage, NewRun, NewToolCall
 from backscroll.render import compact, page_json, page_text
 from builders import a_turn, assistant, call, faults_of_sequence, result, texts, user
+from hunting import examples
 
 HOSTILE = {
     "nul": ("a\0b", "a␀b"),
@@ -143,6 +144,7 @@ async def test_json_nested_deep_is_kept_as_far_as_it_can_be(memory: Memory, dept
     assert await memory.store.check() == []
 
 
+@pytest.mark.slow
 async def test_ten_thousand_messages_in_one_run(memory: Memory) -> None:
     sent = []
     for n in range(2_500):
@@ -236,7 +238,7 @@ async def test_no_query_is_an_operator_or_an_error(memory: Memory, query: str) -
 
 
 @given(st.text(st.characters(), max_size=40))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_text_may_be_searched_and_finds_itself(kept_memory: Memory, loop: Any, text: str) -> None:
     async def search() -> None:
         await kept_memory.record_run([user(f"anchor {text}")], session_id="s")
@@ -359,7 +361,7 @@ async def test_what_an_importer_hands_in_is_mended_too(memory: Memory, database:
         max_leaves=20,
     )
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_recorded_or_refused(kept_memory: Memory, loop: Any, messages: Any) -> None:
     async def record() -> None:
         sent = messages if isinstance(messages, list) else [messages]

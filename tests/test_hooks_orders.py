@@ -15,6 +15,7 @@ from backscroll.hooks.telling import settle
 from backscroll.importing import import_paths
 from builders import faults_of_sequence
 from hook_doors import claude, claude_line, cursor_lines, cursor_turn, heard, written
+from hunting import examples
 
 _fresh = itertools.count(1)
 NOW = datetime.now(UTC)
@@ -22,7 +23,7 @@ NOW = datetime.now(UTC)
 STEPS = st.lists(st.sampled_from(["line", "line", "hook", "hook", "import", "settle"]), max_size=24)
 """What happens until all is written and told: a line more, a payload more, what was written read, what waits told."""
 
-examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+usual = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 
 
 async def happened(
@@ -86,7 +87,7 @@ def claude_talk(session: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     return lines, payloads
 
 
-@examples
+@usual
 @given(STEPS)
 def test_claude_codes_hooks_and_transcript_tell_the_same_in_any_order(
     kept_memory: Memory, loop: asyncio.Runner, tmp_path: Path, steps: list[str]
@@ -107,7 +108,7 @@ def test_claude_codes_hooks_and_transcript_tell_the_same_in_any_order(
     loop.run(run())
 
 
-@examples
+@usual
 @given(STEPS)
 def test_cursors_hooks_and_transcript_tell_the_same_in_any_order(
     kept_memory: Memory, loop: asyncio.Runner, tmp_path: Path, steps: list[str]

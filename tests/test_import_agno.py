@@ -20,6 +20,7 @@ from backscroll.importers import IMPORTERS, importer_for
 from backscroll.importing import import_paths
 from backscroll.memory import Memory
 from backscroll.models import NewRun
+from hunting import examples
 from importer_doors import SHARED, batches_of, messages_of, runs_of, said, tally_of
 
 HOST = "agno"
@@ -354,7 +355,7 @@ VALUES = st.recursive(
 
 
 @given(data=VALUES, form=st.sampled_from(["runs", "blob", "memory"]))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_whatever_the_rows_hold_a_reading_ends(data: Any, form: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     with closing(Agno(tmp_path_factory.mktemp("rows") / "any.db", form)) as agno:
         told = data if isinstance(data, dict) else {"messages": data}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from backscroll.errors import TranscriptError
 from backscroll.importers import IMPORTERS, Batch, Tally, importer_for, transcripts
 from backscroll.models import NewMessage, NewRun
+from hunting import examples
 
 FIXTURES = Path(__file__).parent / "fixtures" / "claude_code"
 EVERY_TURN = FIXTURES / "every_turn.jsonl"
@@ -794,7 +795,7 @@ def as_bytes(line: Any) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     data=st.lists(LINE.map(as_bytes) | st.binary(max_size=40), max_size=12).map(b"".join),
     name=st.sampled_from(["s.jsonl", "agent-7.jsonl", "#s.jsonl"]),
@@ -857,7 +858,7 @@ def plausible(draw: st.DrawFn) -> list[bytes]:
     return [as_bytes(line) for line in lines]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(lines=plausible(), cuts=st.lists(st.floats(0, 1), max_size=4))
 def test_a_growing_file_gives_what_a_whole_one_gives(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], cuts: list[float]

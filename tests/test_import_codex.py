@@ -20,6 +20,7 @@ from backscroll.errors import TranscriptError
 from backscroll.importers import IMPORTERS, importer_for
 from backscroll.importing import import_paths
 from backscroll.models import NewMessage, NewRun
+from hunting import examples
 from importer_doors import (
     SHARED,
     batches_of,
@@ -693,7 +694,7 @@ def rollouts(draw: st.DrawFn) -> list[Line]:
     return lines
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(lines=rollouts(), step=st.integers(1, 4))
 async def test_however_a_rollout_grows_nothing_that_was_told_changes(
     lines: list[Line], step: int, tmp_path_factory: pytest.TempPathFactory

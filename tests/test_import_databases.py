@@ -17,6 +17,7 @@ from backscroll.importers import IMPORTERS, importer_for, transcripts
 from backscroll.importers.databases import Database, tables_of, watermark
 from backscroll.importing import import_paths
 from backscroll.memory import Memory
+from hunting import examples
 from importer_doors import SHARED
 
 HOSTS = ("opencode", "agno", "openai-agents")
@@ -226,7 +227,7 @@ def test_a_database_of_another_host_is_refused_where_the_host_is_named(tmp_path:
 
 @pytest.mark.parametrize("host", HOSTS)
 @given(content=st.binary(max_size=400), head=st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_whatever_the_bytes_a_reading_gives_runs_or_a_transcript_error(
     host: str, content: bytes, head: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -19,6 +19,7 @@ from backscroll.errors import TranscriptError
 from backscroll.importers import IMPORTERS, Tally, importer_for
 from backscroll.importing import import_paths
 from backscroll.models import NewRun
+from hunting import examples
 from importer_doors import (
     SHARED,
     batches_of,
@@ -399,7 +400,7 @@ def written_again(draw: st.DrawFn, n: int) -> list[Line]:
 STATES = ["executing", "success", "error", "cancelled"]
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(lines=chats(), step=st.integers(1, 4))
 async def test_however_a_chat_grows_nothing_that_was_told_changes(
     lines: list[Line], step: int, tmp_path_factory: pytest.TempPathFactory

@@ -20,6 +20,7 @@ import backscroll
 from backscroll.importers import IMPORTERS, importer_for
 from backscroll.importing import import_paths
 from backscroll.memory import Memory
+from hunting import examples
 from importer_doors import SHARED, batches_of, messages_of, runs_of, said, stored, tally_of
 
 HOST = "openai-agents"
@@ -269,7 +270,7 @@ ITEMS = st.recursive(
 
 
 @given(items=st.lists(ITEMS, max_size=6), is_advanced=st.booleans())
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_whatever_the_rows_hold_each_is_accounted_for(
     items: list[Any], is_advanced: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -23,6 +23,7 @@ from backscroll.importing import import_paths
 from backscroll.memory import Memory
 from backscroll.models import NewRun
 from builders import PNG
+from hunting import examples
 from importer_doors import SHARED, batches_of, messages_of, runs_of, said, stored, tally_of, write_lines
 
 HOST = "opencode"
@@ -328,7 +329,7 @@ def test_a_row_that_cannot_be_read_costs_nothing_but_itself(opencode: OpenCode) 
         max_leaves=20,
     )
 )
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_whatever_the_rows_hold_a_reading_ends(data: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     with closing(OpenCode(tmp_path_factory.mktemp("rows") / "opencode.db")) as opencode:
         opencode.session()

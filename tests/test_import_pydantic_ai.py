@@ -17,6 +17,7 @@ from backscroll.importers.batches import Batch
 from backscroll.importing import import_paths
 from backscroll.memory import Memory
 from builders import PNG
+from hunting import examples
 from importer_doors import (
     batches_of,
     last_bytes,
@@ -289,7 +290,7 @@ def test_there_is_no_usual_place_for_an_agents_messages(tmp_path: Path) -> None:
 
 
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".json", ".jsonl"]))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_whatever_the_bytes_a_reading_gives_runs_or_a_transcript_error(
     content: bytes, suffix: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -319,7 +320,7 @@ PARTS = st.recursive(
 
 
 @given(messages=st.lists(st.tuples(st.sampled_from(["request", "response"]), PARTS), min_size=1, max_size=5))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_whatever_the_messages_hold_each_is_accounted_for(
     messages: list[tuple[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

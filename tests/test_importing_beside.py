@@ -137,7 +137,7 @@ def importing(database: Path, transcript: Path) -> Iterator[subprocess.Popen[str
 
 
 @needs_proc
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 async def test_an_import_that_is_broken_off_leaves_no_process_and_goes_on_later(
     database: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:

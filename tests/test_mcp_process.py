@@ -134,7 +134,7 @@ async def killed_in_the_middle(app: backscroll.Backscroll, era: str, database: P
 
 
 @eras
-@pytest.mark.parametrize("before", [1, 6])
+@pytest.mark.parametrize("before", [pytest.param(1, marks=pytest.mark.slow), 6])
 async def test_killed_in_a_call_the_acknowledged_runs_are_there(
     app: backscroll.Backscroll, era: str, database: Path, before: int
 ) -> None:

@@ -16,6 +16,7 @@ from backscroll import tools
 from backscroll.errors import BackscrollError
 from backscroll.policy import FENCE_SENTENCE
 from builders import a_tool_turn, a_turn, assistant, call, picture, result, user
+from hunting import examples
 from mcp_doors import ERAS, READING, answer_of, attached, compact, complaint, over_stdio, said, text_of, tokens_in
 
 eras = pytest.mark.parametrize("era", ERAS)
@@ -430,7 +431,9 @@ def messages_of(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     runs=st.lists(a_run(), min_size=1, max_size=3),

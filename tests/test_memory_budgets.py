@@ -16,6 +16,7 @@ from backscroll.errors import InvalidArgument
 from backscroll.render import compact, page_json, page_text
 from backscroll.tokens import TokenCounter, counter
 from builders import a_turn, assistant, call, picture, result, user
+from hunting import examples
 
 Read = Callable[[Memory, str, dict[str, Any]], Awaitable[Page]]
 
@@ -92,7 +93,7 @@ def sessions(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(runs=sessions(), summary=st.one_of(st.none(), TEXTS.filter(str.strip)), data=st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_keeps_its_budget(
     kept_memory: Memory, loop: asyncio.Runner, runs: list[dict[str, Any]], summary: str | None, data: st.DataObject
 ) -> None:

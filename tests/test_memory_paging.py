@@ -15,6 +15,7 @@ from backscroll.answers import ChatPage, Page
 from backscroll.errors import InvalidArgument
 from backscroll.models import Message
 from builders import a_tool_turn, a_turn, assistant, call, result, user
+from hunting import examples
 
 CUT = re.compile(r'cursor "([^"]+)"')
 _ids = itertools.count(1)
@@ -168,7 +169,7 @@ LONG = st.builds(
     form=st.sampled_from(["text", "json"]),
     max_tokens=st.integers(400, 1_200),
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=list(HealthCheck))
 def test_cursors_lead_to_every_text_and_its_pieces_join(
     kept_memory: Memory, loop: asyncio.Runner, said: list[Any], form: Any, max_tokens: int
 ) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from backscroll.errors import StoreUnusable
 from backscroll.store import ImportState, Store
+from backscroll.store.facts import Heard
 from backscroll.store.opening import open_store
 from cli_doors import environment
 
@@ -104,3 +106,23 @@ async def test_a_server_that_reads_no_files_leaves_none_here_and_one_that_does_n
     assert list(own_folders.iterdir()) == []
     await store.ledger.marks("ada", [])
     assert [path.name for path in (own_folders / ".local/share/backscroll").iterdir()] == ["machine"]
+
+
+async def test_a_transcript_that_another_machine_read_is_unread_here_and_told_once(
+    store: Store, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told_at = "/home/ada/talk.jsonl", datetime(2026, 1, 2, tzinfo=UTC)
+    await store.facts.save("ada", [Heard("codex", "stop", told_at, transcripts=(path,))])
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "another machine"))
+    elsewhere = await open_store(postgres_url)
+    try:
+        await elsewhere.ledger.save("ada", [a_state(path)])
+        assert await elsewhere.facts.unread_transcripts("ada") == []
+        assert await store.facts.unread_transcripts("ada") == [path]
+        await store.ledger.save("ada", [a_state(path)])
+        assert await store.facts.unread_transcripts("ada") == []
+        later = datetime(2099, 1, 1, tzinfo=UTC)
+        await store.facts.save("ada", [Heard("codex", "stop", later, transcripts=(path,))])
+        assert await store.facts.unread_transcripts("ada") == [path]
+    finally:
+        await elsewhere.close()

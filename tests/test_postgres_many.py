@@ -10,6 +10,7 @@ from backscroll import Backscroll
 from backscroll.config import Settings
 from backscroll.retaining import retaining
 from backscroll.store.postgres.database import user_key
+from backscroll.store.postgres.frequencies import Frequencies
 from builders import a_turn
 
 pytestmark = pytest.mark.anyio
@@ -42,3 +43,31 @@ async def test_retention_that_is_not_due_writes_nothing(postgres_url: str) -> No
         before = await app.store.data_version("ada")
         assert await memory.apply_retention() is None
         assert await app.store.data_version("ada") == before
+
+
+def test_counts_are_remembered_of_those_only_of_whom_there_are_any() -> None:
+    frequencies = Frequencies()
+    ada, others = user_key("ada"), [user_key(f"user {n}") for n in range(1_000)]
+    frequencies.note(ada, 10_000, {'"often"': 900})
+    for other in others:
+        frequencies.note(other, 10, {})
+    assert frequencies.users == 1
+    assert frequencies.of(ada, '"often"') == 900
+    frequencies.note(ada, 11_001, {})
+    assert frequencies.of(ada, '"often"') is None
+
+
+async def test_messages_that_want_vectors_are_looked_for_with_the_user_who_has_news(postgres_url: str) -> None:
+    async with Backscroll(postgres_url, Settings(semantic="off")) as app:
+        vectors = app.store.vectors
+        await vectors.claim("model")
+        for name in ("ada", "bob"):
+            await app.memory(name).record_run(a_turn(), session_id="s")
+        read = await vectors.unembedded(limit=10, max_chars=100, of=["bob", "nobody"])
+        assert read is not None
+        assert read.user_id == "bob"
+        assert await vectors.save(read, [])
+        assert await vectors.unembedded(limit=10, max_chars=100, of=["bob"]) is None
+        left = await vectors.unembedded(limit=10, max_chars=100)
+        assert left is not None
+        assert left.user_id == "ada"

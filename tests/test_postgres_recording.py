@@ -28,6 +28,7 @@ from backscroll.store.postgres.foreseeing import Foresight
 from backscroll.store.rows import unpack_id
 from backscroll.text import clean_text
 from builders import a_tool_turn, a_turn, assistant, call, picture, result, system, texts, user
+from hunting import examples
 from postgres_server import PostgresServer
 from wire import Wire, wire_to
 
@@ -147,7 +148,7 @@ async def _answers(url: str, batches: list[list[PreparedRun]]) -> list[Any]:
     return answers
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(told=sendings(), together=st.booleans())
 def test_whatever_is_recorded_makes_the_same_rows_and_answers(
     told: list[tuple[NewRun, bool]],

@@ -23,6 +23,7 @@ from backscroll.store.postgres.terms import query_of, tag_of, vector_of
 from backscroll.store.postgres.words import words_of
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user
+from hunting import examples
 from mirror import mirror
 from postgres_server import PostgresServer
 
@@ -63,7 +64,7 @@ ASKED = st.recursive(
 
 
 @given(SAID, SAID, ASKED)
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_a_query_finds_a_text_where_fts5_finds_it(
     fts: sqlite3.Connection, pg: "psycopg.Connection[Any]", text: str, forms: str, asked: str
 ) -> None:

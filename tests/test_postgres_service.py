@@ -5,6 +5,8 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from uuid import uuid4
 
+import anyio
+import anyio.lowlevel
 import psycopg
 import pytest
 
@@ -13,7 +15,7 @@ from backscroll.errors import StoreBusy, StoreUnusable
 from backscroll.store import ImportState, migrate
 from backscroll.store.opening import StoreOptions, open_store
 from backscroll.store.postgres import PostgresStore
-from backscroll.store.postgres.database import Ask, Database, Writing
+from backscroll.store.postgres.database import Ask, Database, Transaction, Writing
 from backscroll.store.postgres.errors import CommitUnknown
 from backscroll.store.postgres.migrating import DIALECT
 from builders import a_tool_turn
@@ -180,6 +182,45 @@ async def test_another_writer_of_the_same_user_waits_and_one_of_another_user_doe
     await patient.close()
 
 
+async def test_a_read_that_is_cancelled_ends_on_the_server_and_its_connection_serves_on(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=1)
+    await database.open(_nothing)
+    ((backend,),) = (await database.fetch(Ask("SELECT pg_backend_pid()")))[0]
+
+    async def slow(transaction: Transaction) -> None:
+        await transaction.one("SELECT 1")
+        await transaction.one("SELECT pg_sleep(30)")
+
+    for read in (lambda: database.fetch(Ask("SELECT pg_sleep(30)")), lambda: database.read(slow)):
+        # As a request's: it cancels whoever waits in it again and again.
+        async with anyio.create_task_group() as request:
+            request.start_soon(read)
+            await _sleeping(postgres_url, backend)
+            request.cancel_scope.cancel()
+        # The same connection, at once: the query is not at it any more.
+        assert await asyncio.wait_for(database.fetch(Ask("SELECT pg_backend_pid()")), PATIENCE_S / 3) == [[(backend,)]]
+    await database.close()
+
+
+async def test_reads_that_are_cancelled_at_any_moment_cost_the_pool_no_connection(postgres_url: str) -> None:
+    database = Database(postgres_url, pool_size=2, lock_timeout_s=5)
+    await database.open(_nothing)
+
+    async def hurried(ticks: int) -> None:
+        for _ in range(20):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(database.fetch, Ask("SELECT 1"))
+                    for _ in range(ticks):
+                        await anyio.lowlevel.checkpoint()
+                    scope.cancel()
+
+    await asyncio.gather(*(hurried(ticks) for ticks in range(40)))
+    async with database.snapshot(), database.snapshot():
+        pass
+    await database.close()
+
+
 @pytest.fixture
 async def held_user(postgres_url: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
     """Ada is there, and somebody else's server writes for her until this connection ends its transaction."""
@@ -340,6 +381,33 @@ async def test_a_server_that_takes_no_writes_is_read_from(postgres: PostgresServ
     postgres.drop(url)
 
 
+# Purging
+
+
+async def test_purges_keep_nobody_waiting_for_a_table_or_for_a_connection(postgres_url: str) -> None:
+    store = await PostgresStore.opened(postgres_url, pool_size=1, busy_timeout_s=0.5)
+    await store.ledger.save("bob", [a_state("/a")])
+    async with await psycopg.AsyncConnection.connect(postgres_url) as holder:
+        # As the server's own vacuum and ANALYZE hold it.
+        await holder.execute("LOCK TABLE messages IN SHARE UPDATE EXCLUSIVE MODE")
+        purges = [asyncio.create_task(store.purge(())) for _ in range(4)]
+        assert [state.path for state in await store.ledger.states("bob")] == ["/a"]
+        told = {purged.told for purged in await asyncio.wait_for(asyncio.gather(*purges), PATIENCE_S)}
+        assert [words.split(":")[0] for words in told] == ["purged in part"]
+    assert (await store.purge(())).told.startswith("vacuumed: ")
+    await store.close()
+
+
+async def test_purges_at_once_share_a_vacuum_that_begins_after_them(store: PostgresStore, postgres_url: str) -> None:
+    before = _vacuums(postgres_url)
+    purged = await asyncio.gather(*(store.purge(()) for _ in range(20)))
+    assert {one.told.split(":")[0] for one in purged} == {"vacuumed"}
+    at_once = _vacuums(postgres_url) - before
+    assert 1 <= at_once <= 4
+    await store.purge(())
+    assert _vacuums(postgres_url) - before == at_once + 1
+
+
 # A server that goes away
 
 
@@ -458,15 +526,29 @@ async def _used(url: str) -> None:
             assert (await two.memory(f"user {n}").get_session("s")).messages == 4
 
 
+def _vacuums(url: str) -> int:
+    """How often the table of messages was vacuumed by hand."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_stat_get_vacuum_count('messages'::regclass)").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def _waiting_for_a_lock(url: str) -> None:
     """Come back once somebody waits for a row of this database."""
+    await _seen(url, "wait_event_type = 'Lock'")
+
+
+async def _sleeping(url: str, backend: int) -> None:
+    await _seen(url, f"wait_event = 'PgSleep' AND pid = {backend}")
+
+
+async def _seen(url: str, where: str) -> None:
+    """Come back once there is such a connection to this database."""
+    statement = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {where}"
     async with asyncio.timeout(PATIENCE_S), await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        while True:
-            cursor = await connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            if await cursor.fetchone() != (0,):
-                return
+        while await (await connection.execute(statement.encode())).fetchone() == (0,):
+            pass
 
 
 async def _nothing(connection: object) -> None: ...

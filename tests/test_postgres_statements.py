@@ -99,7 +99,7 @@ async def test_nothing_that_a_pooler_would_lose_is_said(log: Log) -> None:
 
 _TABLES = (
     "users|sessions|runs|messages|tool_calls|digests|media|message_media|summaries|session_ways|tellings|tombstones|"
-    "redactions|imports|syncs|facts|captures|named_transcripts|pauses|paused_files|left_out|leases|access_tokens|"
+    "redactions|imports|syncs|facts|captures|named_transcripts|pauses|paused_files|left_out|access_tokens|"
     "search_entries|search_words|vectors"
 )
 

@@ -1,7 +1,7 @@
 """What an answer costs on Postgres: one round trip, no more rows for a long session, no more sent than is shown."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -160,3 +160,33 @@ async def test_what_a_user_writes_is_another_version_of_that_users_data_alone(po
         await bob.record_run([user("hello"), assistant("hi")], session_id="s")
         assert await app.store.data_version("ada") == versions[-1]
         assert sorted(set(versions)) == versions
+
+
+async def test_a_search_reads_one_part_and_no_index_but_that_of_its_words(
+    partitioned_url: str, statements: Statements
+) -> None:
+    async with Backscroll(partitioned_url) as app:
+        for n in range(12):
+            memory = app.memory(f"user {n}")
+            await memory.record([_run(f"s{part}", n) for part in range(40)])
+        statements.ran.clear()
+        await memory.search_session_history("what about the look that is fine and there")
+        await memory.get_tool_call_history(query="look")
+    ran = [(query, values) for query, values in statements.ran if "search_entries" in query]
+    assert len(ran) >= 3
+    with psycopg.connect(partitioned_url, autocommit=True) as connection:
+        connection.execute("ANALYZE search_entries")
+        connection.execute("SELECT set_config('enable_seqscan', 'off', false)")
+        for query, values in ran:
+            plan = connection.execute(f"EXPLAIN (FORMAT JSON) {query}", values).fetchone()
+            assert plan is not None
+            nodes = list(_nodes(plan[0][0]["Plan"]))
+            parts = {node["Relation Name"] for node in nodes if "Relation Name" in node}
+            assert len({part for part in parts if part.startswith("search_entries")}) == 1, query
+            assert "BitmapAnd" not in {node["Node Type"] for node in nodes}, query
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from backscroll import Memory
 from backscroll.errors import Conflict
 from builders import faults_of_sequence
+from hunting import examples
 
 IDS = st.sampled_from(["a", "b", "c", "", None])
 TEXTS = st.sampled_from(["", "yes", "no", "look at it", "  "])
@@ -50,7 +51,9 @@ RUNS = st.lists(st.builds(marked, MESSAGES, st.sampled_from([False, False, False
 FLAGS = st.fixed_dictionaries(
     {name: st.booleans() for name in ("store_media", "store_tool_messages", "store_history_messages")}
 )
-EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(
+    max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 async def settled(memory: Memory, session_id: str, *, tools: bool) -> None:

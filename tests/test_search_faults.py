@@ -19,6 +19,7 @@ from backscroll.recall.reading import MAX_QUERY_CHARS
 from backscroll.store import Search
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user
+from hunting import examples
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 
@@ -60,7 +61,7 @@ async def furnish(memory: Memory, word: str) -> None:
     )
 
 
-searches = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+searches = settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @searches
@@ -93,7 +94,7 @@ def test_any_query_is_answered(kept_app: Backscroll, loop: asyncio.Runner, query
 TEXTS = st.text("abcd e", min_size=1, max_size=24).filter(lambda text: not text.isspace())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.lists(TEXTS, min_size=1, max_size=4), TEXTS)
 def test_what_others_say_changes_neither_what_is_found_nor_what_is_told(
     kept_app: Backscroll, loop: asyncio.Runner, own: list[str], others: list[str], query: str

@@ -14,6 +14,7 @@ from backscroll.ranking import snippet
 from backscroll.render import hit_line
 from backscroll.store import Search, Term
 from builders import a_turn, assistant, call, result, user
+from hunting import examples
 from mcp_doors import attached
 from mcp_doors import said as text_of_call
 
@@ -219,7 +220,7 @@ async def test_no_line_of_another_user_stands_beside_a_match(app: Backscroll) ->
 WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=14), min_size=60, max_size=120)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(WORDS, st.integers(0, 119), st.sampled_from(" \n\t"))
 def test_a_snippet_shows_the_word_and_cuts_none(words: list[str], place: int, space: str) -> None:
     words.insert(place, "Needle")
@@ -235,7 +236,7 @@ def test_a_snippet_shows_the_word_and_cuts_none(words: list[str], place: int, sp
 CLUSTERS = ("👩\u200d👩\u200d👧\u200d👦", "👍🏽", "❤\ufe0f", "e\u0301", "ก็", "ที่", "नि", "क्", "שָׁ", "x")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.sampled_from(CLUSTERS), min_size=200, max_size=260), st.integers(0, 199))
 @example([*["x"] * 200, "e\u0301"], 126)
 def test_a_snippet_is_never_cut_within_a_letter(clusters: list[str], place: int) -> None:

@@ -27,6 +27,7 @@ from backscroll.store.sqlite.matching import Frequencies
 from backscroll.tokens import TokenCounter
 from builders import assistant, call, result, user
 from cli_doors import ok, ok_json
+from hunting import examples
 from mcp_doors import ERAS, answer_of, attached, said
 
 BEGAN = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -584,7 +585,7 @@ def test_the_command_line_tells_every_match_as_json_and_as_many_as_were_asked_fo
 
 
 @given(st.text(st.characters(), max_size=60) | st.text('"\\/.-_:=%*(){}[]^~+ab1\n', max_size=60))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_query_gets_pages_or_our_own_error(kept_memory: Memory, loop: Any, text: str) -> None:
     async def ask() -> None:
         await did(kept_memory, text, text[::-1])

@@ -49,8 +49,8 @@ def on_command_lines(lines: str) -> Iterator[Told]:
     """The servers that a host's own command adds: after `--`, or for Gemini after the name."""
     for line in lines.splitlines():
         words = shlex.split(line.removeprefix("$ "), comments=True)
-        if words[1:3] != ["mcp", "add"]:
-            continue
+        if words[1:3] != ["mcp", "add"] or "http" in words:
+            continue  # a server that is there already is not started
         if "--" in words:
             dashes = words.index("--")
             yield Told(words[dashes - 1], words[dashes + 1 :], {})

@@ -142,7 +142,7 @@ class Backscroll:
 
     def changed(self, user_id: str, session_id: str) -> None:
         if self.semantic is not None:
-            self.semantic.wake()
+            self.semantic.wake(user_id)
         for listener in list(self._listeners):
             listener(user_id, session_id)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ START_AFTER_S = 2.0
 """A server that has just started has better things to do."""
 
 LOOK_AGAIN_S = 60.0
-"""How long what another process recorded may lie, where this one neither records nor searches."""
+"""How long what another process recorded may lie. Only then all users are looked at, of however many there are."""
 
 OVERTAKEN_S = 1.0
 """After another process was faster: it goes on, and this one leaves it to it."""
@@ -55,13 +55,16 @@ class Filling:
         self._failure: str | None = None
         self._claimed: str | None = None
         self._news = asyncio.Event()
+        self._users: set[str] = set()
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
-    def wake(self) -> None:
+    def wake(self, user_id: str) -> None:
+        """This user may have new messages."""
+        self._users.add(user_id)
         self._news.set()
 
     async def close(self) -> None:
@@ -74,20 +77,28 @@ class Filling:
     async def _run(self) -> None:
         await asyncio.sleep(self._start_after_s)
         retry_s = self._retry_s
+        now = asyncio.get_running_loop().time
+        look_at = now()
         while True:
             self._news.clear()
+            users, self._users = self._users, set()
+            is_look = now() >= look_at
             try:
-                await self.fill(gently=True)
+                await self.fill(gently=True, of=None if is_look else users)
             except Exception as error:
                 # The outer edge of a background task: whatever it was, searching by words goes on.
                 self._tell(str(error) if isinstance(error, BackscrollError) else type(error).__name__)
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
+                # Whose turn it was is not kept: all are looked at again.
+                look_at = now()
                 continue
             self._failure = None
             retry_s = self._retry_s
+            if is_look:
+                look_at = now() + LOOK_AGAIN_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
+                async with asyncio.timeout_at(look_at):
                     await self._news.wait()
 
     def _tell(self, failure: str) -> None:
@@ -95,8 +106,8 @@ class Filling:
             self._failure = failure
             logger.warning("vectors of messages could not be made, trying again later: %s", failure)
 
-    async def fill(self, *, gently: bool) -> None:
-        """Until no message lacks its vector. `gently` rests between steps, half of the time.
+    async def fill(self, *, gently: bool, of: Collection[str] | None = None) -> None:
+        """Until no message of these users (None: of any) lacks its vector. `gently` rests between steps.
 
         Raises EmbeddingError, StoreError.
         """
@@ -104,7 +115,7 @@ class Filling:
         async with self._one_at_a_time:
             if self._claimed is None:
                 self._claimed = (await self._vectors.claim(embedder.name)).model
-            while read := await self._vectors.unembedded(limit=BATCH, max_chars=MAX_CHARS):
+            while read := await self._vectors.unembedded(limit=BATCH, max_chars=MAX_CHARS, of=of):
                 if read.progress.model != embedder.name:
                     # Started later, with other settings: it has the last word, or the two would undo each other's work.
                     logger.info("another process makes the vectors of this database with another model")

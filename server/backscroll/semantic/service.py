@@ -87,9 +87,9 @@ class Semantic:
     def start(self) -> None:
         self._filling.start()
 
-    def wake(self) -> None:
-        """There may be new messages."""
-        self._filling.wake()
+    def wake(self, user_id: str) -> None:
+        """The user may have new messages."""
+        self._filling.wake(user_id)
 
     async def close(self) -> None:
         """Nothing is waited for that may take long: a question that is still being asked has no vector."""
@@ -152,7 +152,7 @@ class Semantic:
         signs are read for the first time, where that takes long.
         """
         # What was recorded elsewhere gets its vectors for the next question.
-        self._filling.wake()
+        self._filling.wake(user_id)
         generation = await self._generation()
         if generation is None:
             return []

@@ -1,8 +1,13 @@
-"""What Backscroll asks of a database. SqliteStore answers it.
+"""What Backscroll asks of a database. SqliteStore and PostgresStore answer it.
 
 Each method is one transaction and names the user first: another user's rows are not found. Text
 comes back as it was handed in: a store never scrubs. Where a method takes `max_chars`, text longer
 than that comes back as its first part, and `text_chars` tells the whole length.
+
+What both decide alike stands here once, in two forms. A search only asks, and what it can ask at once depends on
+nothing else: it is a generator that yields bundles of wishes (wishes.py). Recording mostly tells, and asks in
+between what hangs on what it was told: it is a coroutine with a database's side at hand (recording/ground.py).
+Either way SQLite answers on the spot, and Postgres in as few round trips as there are steps.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence

@@ -48,3 +48,8 @@ NOT_VACUUMED = Purged(
     "not purged: this role does not own the tables, so it may not vacuum them. The rows are deleted; the server "
     "vacuums by itself in time, or its operator does",
 )
+PARTLY_VACUUMED = Purged(
+    None,
+    "purged in part: others held some of the tables, which were left out so that nobody waits. The rows are deleted; "
+    "the server vacuums by itself in time, or with the next purge",
+)

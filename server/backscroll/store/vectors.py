@@ -5,7 +5,7 @@ of that text, in the same transaction. What is in a blob and which vector is nea
 business, except that the first quarter of a blob can be had alone: it holds the signs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -64,8 +64,10 @@ class VectorStore(Protocol):
         """None where no model was ever named."""
         ...
 
-    async def unembedded(self, *, limit: int, max_chars: int) -> Unembedded | None:
+    async def unembedded(self, *, limit: int, max_chars: int, of: Collection[str] | None = None) -> Unembedded | None:
         """The first `max_chars` of the next messages without a vector, of all users; None when there are none.
+
+        `of` names those who may have some, where it is known: a store that goes from user to user asks for no other.
 
         What tools said is left out: it is found by its words, and would be half of all vectors. So are
         copies that came as history, and messages without text.

@@ -48,7 +48,7 @@ class PostgresStore(
             database, self.tombstone_digest, Marker(*companions(url, platform_folder("data")))
         )
         self.ledger = PostgresLedger(database, url)
-        self.facts = PostgresFacts(database, self.tombstone_digest)
+        self.facts = PostgresFacts(database, self.tombstone_digest, lambda: self.ledger.machine)
         self.arriving = PostgresArriving(self, lambda: self.ledger.machine)
         self.tokens = PostgresTokens(database)
 
@@ -69,6 +69,7 @@ class PostgresStore(
             found.append(row[0])
 
         await database.open(prepare)
+        database.digest_key = found[0]
         store = cls(database, found[0], url)
         try:
             await store._index.open()
@@ -80,6 +81,7 @@ class PostgresStore(
     async def close(self) -> None:
         try:
             await self._index.close()
+            await self._vacuuming.close()
         finally:
             await self._database.close()
 

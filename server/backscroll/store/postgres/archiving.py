@@ -29,8 +29,8 @@ from ..archiving import (
 )
 from ..rows import SessionRow, from_ms, load
 from .database import Row, Transaction, user_key
-from .finding import SESSION_COLUMNS, find_session, session_by_key, session_of
 from .part import Part
+from .rows import SESSION_COLUMNS, find_session, session_by_key
 
 PAGE_ROWS = 500
 PAGE_BYTES = 1 << 20
@@ -84,7 +84,7 @@ async def heads(db: Transaction, owner: UUID) -> list[ArchivedSession]:
     rows = await db.all(
         f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = %s ORDER BY s.number", (owner,)
     )
-    sessions = {session.session_key: session for session in map(session_of, rows)}
+    sessions = {session.session_key: session for session in map(SessionRow._make, rows)}
     summaries: dict[int, int] = dict(
         await db.all("SELECT session_key, count(*) FROM summaries WHERE user_key = %s GROUP BY session_key", (owner,))
     )

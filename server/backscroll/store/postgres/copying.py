@@ -12,9 +12,9 @@ from ..rows import to_ms
 from . import archiving
 from .database import Transaction, Writing, user_key
 from .deleting import Deleting, delete_one
-from .finding import look_up_session
 from .part import Part
 from .restoring import Restoring, restore
+from .rows import look_up_session
 
 
 class PostgresArriving(Part):
@@ -28,13 +28,16 @@ class PostgresArriving(Part):
     async def adopt_key(self, key: bytes) -> bool:
         async def adopt(connection: Transaction) -> bytes:
             await connection.run("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            await connection.run(
-                "UPDATE meta SET value = %s WHERE name = 'digest_key' AND NOT EXISTS (SELECT 1 FROM users)", (key,)
-            )
+            if not await connection.all("SELECT 1 FROM users LIMIT 1"):
+                # Whoever is about to be the first user is waited for, and finds the new key if we were before.
+                await connection.run("LOCK TABLE users IN SHARE MODE")
+                await connection.run(
+                    "UPDATE meta SET value = %s WHERE name = 'digest_key' AND NOT EXISTS (SELECT 1 FROM users)", (key,)
+                )
             row: Any = await connection.one("SELECT value FROM meta WHERE name = 'digest_key'")
             return bytes(row[0])
 
-        self._part._digest_key = self._digest_key = await self._database.change(adopt)
+        self._part._digest_key = self._digest_key = self._database.digest_key = await self._database.change(adopt)
         return self._digest_key == key
 
     async def heads(self, user_id: str) -> list[ArchivedSession]:

@@ -7,7 +7,7 @@ take a connection, and for another user's only where as many as `Turns` lets in 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -66,6 +66,8 @@ class Database:
         lock_timeout_s: float = 10.0,
     ) -> None:
         self._url = url
+        self.digest_key: bytes | None = None
+        """What digests are made with here, once it is known: nothing is written where the database has another."""
         self._patience_s = lock_timeout_s
         self._limits = Ask(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true), "
@@ -85,9 +87,28 @@ class Database:
         # Readers always find a connection, save in a pool that has hardly any.
         self._turns = Turns(most=max(1, pool_size - 2), patience_s=lock_timeout_s)
         self._writes: set[asyncio.Task[Any]] = set()
+        self._reads: set[asyncio.Task[Any]] = set()
+        self._returning: set[asyncio.Task[None]] = set()
 
     async def open(self, prepare: Callable[[Connection], Awaitable[None]]) -> None:
         """Connect, and run `prepare` (migrations) once. Raises StoreUnusable where the server refuses."""
+        connection = await self.connected()
+        try:
+            with postgres_errors():
+                await prepare(connection)
+        finally:
+            await connection.close()
+        await self._pool.open()
+
+    async def close(self) -> None:
+        """Finish what is under way, then close."""
+        await self._turns.over()
+        while under_way := [*self._reads, *self._returning]:
+            await asyncio.wait(under_way)
+        await self._pool.close()
+
+    async def connected(self) -> Connection:
+        """A connection beside the pool, outside of any transaction; for the caller to close. Raises StoreUnusable."""
         try:
             connection = await psycopg.AsyncConnection.connect(self._url, **_CONNECTING)
         except psycopg.ProgrammingError as error:
@@ -99,18 +120,8 @@ class Database:
             raise StoreUnusable(
                 "Postgres cannot be used on this event loop. On Windows take SelectorEventLoop: docs/postgres.md."
             ) from error
-        try:
-            with postgres_errors():
-                await _configured(connection)
-                await prepare(connection)
-        finally:
-            await connection.close()
-        await self._pool.open()
-
-    async def close(self) -> None:
-        """Finish what is under way, then close."""
-        await self._turns.over()
-        await self._pool.close()
+        await _configured(connection)
+        return connection
 
     # Reading
 
@@ -121,7 +132,7 @@ class Database:
             told = await Transaction(connection).together(_BEGIN_READING, self._limits, *asked, _COMMIT)
             return told[2:-1]
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def read(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work`, which needs several round trips, as of one point in time."""
@@ -133,7 +144,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Transaction]:
@@ -169,9 +180,7 @@ class Database:
     def _ended(self, key: UUID, task: "asyncio.Task[Any]") -> None:
         self._writes.discard(task)
         self._turns.give_back(key)
-        # Looked at, or a failure that nobody waits for any more would be reported as never retrieved.
-        if not task.cancelled():
-            task.exception()
+        _looked_at(task)
 
     async def _surely(self, user_id: str, work: Callable[[Writing], Awaitable[T]], ahead: Sequence[Ask]) -> T:
         while True:
@@ -210,10 +219,18 @@ class Database:
             self._limits,
             Ask("INSERT INTO users (user_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING", (key, user_id)),
             # Of this strength: what refers to the user may be stored meanwhile, by the search index's upkeep for one.
-            Ask(f"SELECT {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE", (key,)),
+            Ask(
+                f"SELECT {_KEY_REPLACED}, {BEFORE}, {COUNTERS} FROM users WHERE user_key = %s FOR NO KEY UPDATE",
+                (self.digest_key, key),
+            ),
             *ahead,
         )
-        transaction_id, changes, *counters = begun[0]
+        replaced, transaction_id, changes, *counters = begun[0]
+        if replaced:
+            raise StoreUnusable(
+                "The key of this database was replaced while it was open, by `backscroll copy`. Nothing was written. "
+                "Restart this server."
+            )
         writing = Writing(connection, key, Counters(*counters), answers)
         done = await work(writing)
         try:
@@ -223,6 +240,24 @@ class Database:
                 raise CommitBroken(Attempt(transaction_id, changes, key), done) from error
             raise
         return done
+
+    async def _to_its_end(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Whoever is cancelled leaves at once; what was asked is cancelled once, and cleans up by itself.
+
+        In a request it would be cancelled with every await: closed at once, its statement running on.
+        """
+        task = asyncio.get_running_loop().create_task(asked)
+        self._reads.add(task)
+        task.add_done_callback(self._read)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+
+    def _read(self, task: "asyncio.Task[Any]") -> None:
+        self._reads.discard(task)
+        _looked_at(task)
 
     async def _patiently(self, once: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `once` on a connection; on another one where it broke, until the server is back or patience ends."""
@@ -239,20 +274,25 @@ class Database:
                 pause = min(pause * 2, 0.5)
 
     async def _on_connection(self, once: Callable[[Connection], Awaitable[T]]) -> T:
-        async with self._pool.connection() as connection:
-            try:
-                return await once(connection)
-            except psycopg.Error as error:
-                if is_lost(error):
-                    await connection.close()
-                    raise ConnectionLost from error
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-                raise
-            except BaseException:
-                with suppress(psycopg.Error):
-                    await connection.rollback()
-                raise
+        connection = await self._pool.getconn()
+        try:
+            return await once(connection)
+        except psycopg.Error as error:
+            if is_lost(error):
+                await connection.close()
+                raise ConnectionLost from error
+            raise
+        finally:
+            # Whole, even where we are cancelled on the way: the pool would be short of one for good.
+            returning = asyncio.get_running_loop().create_task(self._give_back(connection))
+            self._returning.add(returning)
+            returning.add_done_callback(self._returning.discard)
+            await asyncio.shield(returning)
+
+    async def _give_back(self, connection: Connection) -> None:
+        with suppress(psycopg.Error):
+            await connection.rollback()
+        await self._pool.putconn(connection)
 
     async def change(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in one transaction that is of no user: what is true of the whole database."""
@@ -264,7 +304,7 @@ class Database:
             await transaction.run("COMMIT")
             return done
 
-        return await self._patiently(once)
+        return await self._to_its_end(self._patiently(once))
 
     async def upkeep(self, statement: str, values: Values = ()) -> None:
         """A statement of no one user's, in a transaction of its own. It may come to be run twice."""
@@ -272,19 +312,16 @@ class Database:
         async def once(connection: Connection) -> None:
             await Transaction(connection).together(_BEGIN_WRITING, self._limits, Ask(statement, values), _COMMIT)
 
-        await self._patiently(once)
-
-    async def alone(self, statement: str) -> None:
-        """A statement outside of any transaction: VACUUM and its like."""
-        with postgres_errors():
-            async with self._pool.connection() as connection:
-                await connection.execute(statement.encode())
+        await self._to_its_end(self._patiently(once))
 
 
 _LOOK_AGAIN_S = 0.1
 _BEGIN_READING = Ask("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _BEGIN_WRITING = Ask("BEGIN ISOLATION LEVEL READ COMMITTED")
 _COMMIT = Ask("COMMIT")
+
+# Once there is a user it stays what it is: see `adopt_key`.
+_KEY_REPLACED = "(SELECT value <> %s::bytea FROM meta WHERE name = 'digest_key')"
 
 # No named statements: a pooler in transaction mode gives each transaction another server connection.
 _CONNECTING: dict[str, Any] = {
@@ -299,6 +336,12 @@ _CONNECTING: dict[str, Any] = {
 
 async def _configured(connection: Connection) -> None:
     connection.adapters.register_dumper(str, CleanDumper)
+
+
+def _looked_at(task: "asyncio.Task[Any]") -> None:
+    """Or a failure that nobody waits for any more would be reported as never retrieved."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _cannot_connect(error: psycopg.OperationalError) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 from ...errors import Conflict
 from ...models import Session
 from ..choosing import names_of, started_of
-from ..purging import NOT_VACUUMED, TABLES, VACUUMED, Purged, Purging
+from ..purging import NOT_VACUUMED, PARTLY_VACUUMED, TABLES, VACUUMED, Purged, Purging
 from ..rows import SessionRow, to_ms
 from ..values import Deleted
-from .database import Ask, Transaction, Writing, user_key
-from .finding import find_session, session_by_key, sessions_by_key
+from .database import Ask, Database, Transaction, Writing, user_key
 from .handing import hand_over
 from .part import Part
+from .rows import find_session, session_by_key, sessions_by_key
+from .vacuuming import Vacuuming
 
 AT_ONCE = 20_000
 """Messages that one statement deletes: its time limit must do for them, with all that hangs on them."""
@@ -51,6 +52,10 @@ class Deleting:
 
 
 class Deletions(Part):
+    def __init__(self, database: Database, digest_key: bytes) -> None:
+        super().__init__(database, digest_key)
+        self._vacuuming = Vacuuming(database.connected, PURGED)
+
     async def delete_session(self, user_id: str, session: str, *, forks: str, with_words: bool = True) -> Deleted:
         now = to_ms(datetime.now(UTC))
 
@@ -75,7 +80,10 @@ class Deletions(Part):
         return TABLES
 
     async def purge(self, words: Sequence[str]) -> Purged:
-        """Vacuum what deletions leave rows in. No table is locked: those of a service are never rewritten for one."""
+        """Vacuum what deletions leave rows in. No table is locked: those of a service are never rewritten for one.
+
+        Raises StoreBusy, StoreUnusable.
+        """
         ((allowed,),) = (
             await self._database.fetch(
                 Ask(
@@ -87,8 +95,7 @@ class Deletions(Part):
         )[0]
         if not allowed:
             return NOT_VACUUMED
-        await self._database.alone(f"VACUUM (INDEX_CLEANUP ON) {', '.join(PURGED)}")
-        return VACUUMED
+        return VACUUMED if await self._vacuuming.vacuum() else PARTLY_VACUUMED
 
 
 async def delete_named(db: Writing, ref: str, deleting: Deleting) -> Session:

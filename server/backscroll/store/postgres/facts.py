@@ -29,9 +29,10 @@ Sessions = Collection[tuple[str, str]]
 class PostgresFacts:
     """A FactStore."""
 
-    def __init__(self, database: Database, tombstone: Callable[[str, str], bytes]) -> None:
+    def __init__(self, database: Database, tombstone: Callable[[str, str], bytes], machine: Callable[[], str]) -> None:
         self._database = database
         self._tombstone = tombstone
+        self._machine = machine
 
     async def save(self, user_id: str, heard: Sequence[Heard]) -> int:
         facts: dict[str, Fact] = {}
@@ -147,12 +148,14 @@ class PostgresFacts:
         return sorted(Capture(host, payloads, event, from_ms(at)) for host, payloads, event, at in rows)
 
     async def unread_transcripts(self, user_id: str) -> list[str]:
-        rows = await self._rows(
-            "SELECT t.path FROM named_transcripts AS t LEFT JOIN imports AS i "
-            "ON i.user_key = t.user_key AND i.path = t.path WHERE t.user_key = %s "
-            "AND (i.imported_at IS NULL OR i.imported_at <= t.named_at) "
-            'ORDER BY t.named_at DESC, t.path COLLATE "C"',
-            user_id,
+        (rows,) = await self._database.fetch(
+            Ask(
+                "SELECT t.path FROM named_transcripts AS t LEFT JOIN imports AS i "
+                "ON i.user_key = t.user_key AND i.machine = %s AND i.path = t.path WHERE t.user_key = %s "
+                "AND (i.imported_at IS NULL OR i.imported_at <= t.named_at) "
+                'ORDER BY t.named_at DESC, t.path COLLATE "C"',
+                (self._machine(), user_key(user_id)),
+            )
         )
         return [path for (path,) in rows]
 

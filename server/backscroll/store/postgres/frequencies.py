@@ -16,9 +16,16 @@ class Frequencies:
         counted, at = self._kept.get((user_key, terms), (0, 0))
         return counted if at and at <= self._documents.get(user_key, 0) <= at + at // 10 else None
 
+    @property
+    def users(self) -> int:
+        """Of how many something is remembered."""
+        return len(self._documents)
+
     def note(self, user_key: UUID, documents: int, counted: dict[str, int]) -> None:
         if len(self._kept) + len(counted) > self._MOST_KEPT:
             self._kept.clear()
             self._documents.clear()
-        self._documents[user_key] = documents
+        # Whoever has nothing remembered needs no entry; whoever has, grows out of it.
+        if counted or user_key in self._documents:
+            self._documents[user_key] = documents
         self._kept.update(((user_key, terms), (count, documents)) for terms, count in counted.items())

@@ -86,8 +86,10 @@ class IndexKeeper:
             "ORDER BY r.user_key LIMIT 1"
         )
         while True:
-            users, ((left, total),) = await self._database.fetch(due, Ask(_PENDING))
+            # How far it has come is a sum over all users: asked only where somebody looks on.
+            users, *pending = await self._database.fetch(due, *([Ask(_PENDING)] if told is not None else []))
             if told is not None:
+                (((left, total),),) = pending
                 told(max(total - left, 0), total)
             if not users:
                 break

@@ -19,8 +19,8 @@ _LOCK = 0x42534352  # "BSCR"
 async def migrated(connection: Connection, *, lock_timeout_s: float = 10.0) -> None:
     """Bring a database to the newest version, in one transaction under an advisory lock. Raises StoreUnusable.
 
-    A table that somebody holds is waited for no longer than that: whoever wants the table next waits behind
-    us. A role that may not change tables can use a database that is up to date.
+    A table that somebody holds is waited for no longer than that: whoever wants the table next waits behind us. A
+    role that may not change tables can use a database that is up to date.
     """
     transaction = Transaction(connection)
     await _refuse_other_encodings(transaction)

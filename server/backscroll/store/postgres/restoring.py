@@ -14,9 +14,9 @@ from ..restoring import Told, diverged, holds_all, no_parent, told_of
 from ..rows import SessionRow, dump, load, maybe_from_ms, to_ms
 from .database import Writing
 from .deleting import empty_session
-from .finding import lineage, look_up_session, session_by_key
 from .handing import index_session
 from .part import Part
+from .rows import lineage, look_up_session, session_by_key
 from .unpacking import Unpacking
 
 PAGE_ROWS = 200
@@ -254,7 +254,7 @@ _COUNTED = """
 
 async def _system_digest(db: Writing, session: SessionRow) -> bytes | None:
     """Of the newest system message, a fork's being its parent's until it has one of its own."""
-    for stretch in await lineage(db, db.user_key, session):
+    for stretch in await lineage(db, session):
         row = await db.one(
             "SELECT d.digest FROM runs AS r JOIN digests AS d ON d.user_key = r.user_key AND d.run_key = r.run_key "
             "WHERE r.user_key = %s AND r.session_key = %s AND d.is_system = 1 AND d.seq <= %s "

@@ -88,6 +88,16 @@ async def find_session(transaction: Transaction, key: UUID, ref: str) -> Session
     return row
 
 
+async def sessions_by_key(transaction: Transaction, key: UUID, session_keys: Sequence[int]) -> list[SessionRow]:
+    """In the order of the keys; those that are gone are left out."""
+    rows = await transaction.all(
+        f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = %s AND s.session_key = ANY(%s::bigint[])",
+        (key, list(session_keys)),
+    )
+    found = {row.session_key: row for row in map(SessionRow._make, rows)}
+    return [found[one] for one in session_keys if one in found]
+
+
 async def session_by_key(transaction: Transaction, key: UUID, session_key: int) -> SessionRow:
     rows = await transaction.all(
         f"SELECT {SESSION_COLUMNS} FROM sessions AS s WHERE s.user_key = %s AND s.session_key = %s", (key, session_key)

@@ -1,6 +1,7 @@
 """Vectors beside the messages, made user by user. That they go with them is in the schema: see migration 0003."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from uuid import UUID, uuid4
 
 from ..vector_texts import SPAN, text_of
 from ..vectors import Counts, Progress, Signs, StoredVector, Unembedded
@@ -36,9 +37,11 @@ class PostgresVectors:
         (rows,) = await self._database.fetch(_MODEL)
         return Progress(rows[0][0], rows[0][1], 0, 0) if rows else None
 
-    async def unembedded(self, *, limit: int, max_chars: int) -> Unembedded | None:
+    async def unembedded(self, *, limit: int, max_chars: int, of: Collection[str] | None = None) -> Unembedded | None:
+        users = None if of is None else [user_key(user_id) for user_id in of]
+
         async def read(transaction: Transaction) -> Unembedded | None:
-            return await _unembedded(transaction, limit, max_chars)
+            return await _unembedded(transaction, limit, max_chars, users)
 
         return await self._database.read(read)
 
@@ -94,14 +97,23 @@ class PostgresVectors:
         return Counts(made[0][0], waiting[0][0])
 
 
-async def _unembedded(read: Transaction, limit: int, max_chars: int) -> Unembedded | None:
-    # Of many users one that has messages to be looked at.
-    found = await read.one(
+async def _next_user(read: Transaction, users: Sequence[UUID] | None) -> Row | None:
+    """One that has messages to be looked at: of these, or of all from anywhere on, so that servers part them."""
+    asked = (
         f"SELECT v.model, v.generation, coalesce({_UPTO}, 0), coalesce(p.changes, 0), "
         "u.user_key, u.user_id, u.last_message_key "
         "FROM vector_model AS v CROSS JOIN users AS u LEFT JOIN vector_progress AS p ON p.user_key = u.user_key "
-        f"WHERE u.last_message_key > coalesce({_UPTO}, 0) LIMIT 1"
+        f"WHERE u.last_message_key > coalesce({_UPTO}, 0) AND "
     )
+    if users is not None:
+        return await read.one(f"{asked} u.user_key = ANY(%s::uuid[]) LIMIT 1", (list(users),))
+    start = uuid4()
+    from_there = await read.one(f"{asked} u.user_key >= %s ORDER BY u.user_key LIMIT 1", (start,))
+    return from_there or await read.one(f"{asked} u.user_key < %s ORDER BY u.user_key LIMIT 1", (start,))
+
+
+async def _unembedded(read: Transaction, limit: int, max_chars: int, users: Sequence[UUID] | None) -> Unembedded | None:
+    found = await _next_user(read, users)
     if found is None:
         return None
     progress = Progress(*found[:4])

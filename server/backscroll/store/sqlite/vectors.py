@@ -1,7 +1,7 @@
 """Vectors beside the messages. That they go with them is in the schema: see migration 0002."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..rows import dump
 from ..vector_texts import SPAN, text_of
@@ -25,7 +25,7 @@ class SqliteVectors:
     async def progress(self) -> Progress | None:
         return await self._database.read(_progress)
 
-    async def unembedded(self, *, limit: int, max_chars: int) -> Unembedded | None:
+    async def unembedded(self, *, limit: int, max_chars: int, of: Collection[str] | None = None) -> Unembedded | None:
         return await self._database.read(lambda db: _unembedded(db, limit, max_chars))
 
     async def save(self, read: Unembedded, vectors: Sequence[tuple[int, bytes]]) -> bool:

@@ -101,11 +101,3 @@ CREATE TABLE left_out (
     messages bigint NOT NULL,
     PRIMARY KEY (user_key, session, run)
 );
-
-CREATE TABLE leases (
-    user_key uuid NOT NULL REFERENCES users,
-    name     text NOT NULL,
-    holder   text NOT NULL,
-    until    bigint NOT NULL,
-    PRIMARY KEY (user_key, name)
-);
