@@ -30,7 +30,8 @@ ON_BOTH = ("store_contract", "mcp_", "isolation", "tenancy_", "recording_runs", 
 """What the plain run tries on each store: the contract, every surface, the walls between users."""
 
 CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
-"""`BACKSCROLL_TEST_STORES=postgres uv run pytest` runs every test that takes a `url` on that store, and no other."""
+"""`BACKSCROLL_TEST_STORES=postgres uv run pytest -m 'not slow'` runs every test that takes a `url` on that store, and
+what is about Postgres alone, which the plain run leaves out."""
 
 
 @pytest.fixture(scope="session")
@@ -121,18 +122,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Where stores are chosen, only what can run on them is."""
     if not CHOSEN_STORES:
         return
-    kept = [item for item in items if "url" in _names(item) and ("database" not in _names(item) or _of_files(item))]
+    kept = [item for item in items if item.get_closest_marker("postgres") or _runs_there(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 
-def _names(item: pytest.Item) -> Sequence[str]:
-    return getattr(item, "fixturenames", ())
-
-
-def _of_files(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    return callspec is not None and callspec.params.get("url") == "sqlite"
+def _runs_there(item: pytest.Item) -> bool:
+    """Whether it takes a store, and does not look into a file that such a store has not."""
+    names: Sequence[str] = getattr(item, "fixturenames", ())
+    return "url" in names and ("database" not in names or CHOSEN_STORES[0] == "sqlite")
 
 
 @pytest.fixture

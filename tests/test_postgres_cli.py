@@ -13,6 +13,8 @@ from cli_doors import program
 from hook_doors import capture, claude
 from postgres_server import PostgresServer
 
+pytestmark = pytest.mark.postgres
+
 PASSWORD = "hunter2"
 
 FIRST_WORDS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ from backscroll.store.facts import Heard
 from backscroll.store.opening import open_store
 from cli_doors import environment
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 
 def a_state(path: str, **more: object) -> ImportState:

@@ -13,7 +13,7 @@ from backscroll.store.postgres.database import user_key
 from backscroll.store.postgres.frequencies import Frequencies
 from builders import a_turn
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 DAY_MS = 86_400_000
 OLD = (datetime.now(UTC) - timedelta(days=31)).isoformat()

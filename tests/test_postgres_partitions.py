@@ -16,7 +16,7 @@ from builders import a_tool_turn
 from postgres_doors import every_tool, everything_else
 from postgres_server import PostgresServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "partitioned_schema.py"
 

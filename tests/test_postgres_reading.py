@@ -18,6 +18,8 @@ from builders import assistant, call, picture, result, system, user
 from mirror import mirror
 from postgres_server import PostgresServer
 
+pytestmark = pytest.mark.postgres
+
 SESSIONS = 14
 WORDS = (
     "alpha", "Béta", "ÉTÉ", "straße", "ИМЯ", "日本語", "zeta", "😀😀", "tab\there", "null\0here", "%percent%",

@@ -32,6 +32,8 @@ from hunting import examples
 from postgres_server import PostgresServer
 from wire import Wire, wire_to
 
+pytestmark = pytest.mark.postgres
+
 # The same rows
 
 

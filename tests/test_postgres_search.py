@@ -27,6 +27,8 @@ from hunting import examples
 from mirror import mirror
 from postgres_server import PostgresServer
 
+pytestmark = pytest.mark.postgres
+
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 ADA = user_key("ada")
 OFF = Settings(semantic="off")

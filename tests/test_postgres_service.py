@@ -24,7 +24,7 @@ from pooler import pgbouncer, pooler
 from postgres_doors import every_tool, everything_else
 from postgres_server import PostgresServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 PATIENCE_S = 30
 
@@ -502,6 +502,7 @@ async def test_all_works_behind_a_pooler_that_gives_each_transaction_another_con
     postgres.drop(url)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
 async def test_all_works_behind_pgbouncer(postgres: PostgresServer) -> None:
     url = postgres.empty_database()

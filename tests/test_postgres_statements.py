@@ -12,7 +12,7 @@ from backscroll.store.postgres.database import user_key
 from postgres_doors import every_tool, everything_else
 from postgres_server import PostgresServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 NAMES_NOBODY = (
     r"BEGIN ISOLATION LEVEL [A-Z ]+|BEGIN|COMMIT|ROLLBACK|SELECT set_config\(.*|SHOW server_encoding",

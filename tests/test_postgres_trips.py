@@ -14,6 +14,8 @@ from backscroll.store.opening import open_store
 from builders import a_tool_turn, assistant, picture, user
 from wire import wire_to
 
+pytestmark = pytest.mark.postgres
+
 Read = Callable[[Store, str], Awaitable[Any]]
 
 HOT: dict[str, Read] = {
