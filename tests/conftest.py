@@ -26,7 +26,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 STORES = ("sqlite", "postgres")
 """Every implementation of Store."""
 
-ON_BOTH = ("store_contract", "mcp_", "isolation", "tenancy_", "recording_runs", "recording_history", "forks")
+ON_BOTH = ("store_contract", "mcp_", "isolation", "tenancy_")
 """What the plain run tries on each store: the contract, every surface, the walls between users."""
 
 CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
