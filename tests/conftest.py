@@ -27,7 +27,7 @@ STORES = ("sqlite", "postgres")
 """Every implementation of Store."""
 
 ON_BOTH = ("store_contract", "isolation", "mcp_isolation", "tenancy_model")
-"""What the plain run tries on each store: the contract, and the walls between users. CI runs the rest on Postgres too."""
+"""What the plain run tries on each store: the contract, and the walls between users. CI runs all on Postgres too."""
 
 CHOSEN_STORES = tuple(filter(None, os.environ.get("BACKSCROLL_TEST_STORES", "").split(",")))
 """`BACKSCROLL_TEST_STORES=postgres uv run pytest -m 'not slow'` runs every test that takes a `url` on that store, and
